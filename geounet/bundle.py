@@ -1,0 +1,186 @@
+"""One model on disk: a zip of spec, weights (safetensors) and their hashes. Data, never code.
+
+The members are ``spec.json``, ``weights.safetensors`` and ``manifest.json``, which holds the SHA-256
+of the other two. Nothing in it is ever unpickled; a file that holds a pickle is refused by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from geounet.errors import ModelError, OutputError
+from geounet.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from geounet.nn import UNet
+
+FORMAT = "geounet-bundle"
+FORMAT_VERSION = 1
+SUFFIX = ".geounet"
+SPEC, WEIGHTS, MANIFEST = "spec.json", "weights.safetensors", "manifest.json"
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same weights give the same bytes
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model that was read, with its hashes checked."""
+
+    spec: ModelSpec
+    """Everything but the weights."""
+    weights: bytes
+    """A safetensors file."""
+    sha256: str
+    """Identifies the model: SHA-256 of the manifest, which holds the hashes of spec and weights."""
+    path: str
+    """Where it came from."""
+
+    @cached_property
+    def network(self) -> UNet:
+        """The network in float32 on the CPU, in evaluation mode.
+
+        Raises:
+            ModelError: The weights do not fit the spec.
+        """
+        import safetensors
+        import safetensors.torch
+        import torch
+
+        from geounet.nn import build
+
+        spec = self.spec
+        with torch.device("meta"):
+            network = build(spec.arch, len(spec.bands), len(spec.classes))
+        try:
+            state = safetensors.torch.load(self.weights)
+            state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+            network.load_state_dict(state, assign=True)
+        except (RuntimeError, safetensors.SafetensorError) as error:
+            line = " ".join(str(error).split())[:200]
+            raise ModelError(
+                f"{self.path}: the weights do not fit the spec ({line}): get the model again"
+            ) from error
+        return network.eval().requires_grad_(requires_grad=False)
+
+
+def save_bundle(
+    path: str | Path, spec: ModelSpec, state: Mapping[str, Tensor], *, half: bool = False
+) -> Path:
+    """Write a bundle; it appears under its name only when complete.
+
+    Args:
+        path: Ends in ``.geounet``.
+        spec: The model.
+        state: ``state_dict`` of the network.
+        half: Store floating-point weights as float16 (half the size).
+
+    Raises:
+        ModelError: The state does not fit the spec.
+        OutputError: The file cannot be written.
+    """
+    import safetensors.torch
+    import torch
+
+    tensors = {
+        name: (tensor.half() if half and tensor.is_floating_point() else tensor)
+        .detach()
+        .to("cpu", memory_format=torch.contiguous_format)
+        .contiguous()
+        for name, tensor in state.items()
+    }
+    members = {
+        SPEC: spec.to_json().encode(),
+        WEIGHTS: safetensors.torch.save(tensors),
+    }
+    content = _pack(members)
+    read_bundle(io.BytesIO(content), str(path)).network  # noqa: B018  refuses what would not load
+    return _write(Path(path), content)
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read a bundle and check its hashes.
+
+    Raises:
+        ModelError: Missing, cut short, edited, of another version, or not a bundle.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+    if content[:2] == b"\x80\x02" or b"data.pkl" in content[:4096]:
+        raise ModelError(
+            f"{path} holds a pickle, which would run code when read, and is refused:"
+            " save the weights as a .geounet bundle (geounet.bundle.save_bundle)"
+        )
+    return read_bundle(io.BytesIO(content), str(path))
+
+
+def read_bundle(file: io.BytesIO, path: str) -> Bundle:
+    """Read a bundle from memory; ``path`` is what errors call it."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            manifest_bytes = archive.read(MANIFEST)
+            members = {name: archive.read(name) for name in (SPEC, WEIGHTS)}
+            extra = set(archive.namelist()) - {SPEC, WEIGHTS, MANIFEST}
+        manifest: dict[str, Any] = json.loads(manifest_bytes)
+        hashes: dict[str, str] = dict(manifest["sha256"])
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+        raise ModelError(
+            f"{path} is no geounet model, or was cut short ({_line(error)}): get it again"
+        ) from error
+    if manifest.get("format") != FORMAT or manifest.get("version") != FORMAT_VERSION:
+        raise ModelError(
+            f"{path} has bundle version {manifest.get('version')!r}; this geounet reads"
+            f" {FORMAT_VERSION}: install a geounet that fits the model"
+        )
+    if extra:
+        raise ModelError(f"{path} holds files that no model has ({', '.join(sorted(extra))})")
+    for name, content in members.items():
+        if hashlib.sha256(content).hexdigest() != hashes.get(name):
+            raise ModelError(f"{path}: {name} was changed after it was saved: get the model again")
+    return Bundle(
+        spec=ModelSpec.from_json(members[SPEC].decode()),
+        weights=members[WEIGHTS],
+        sha256=hashlib.sha256(manifest_bytes).hexdigest(),
+        path=path,
+    )
+
+
+def _pack(members: Mapping[str, bytes]) -> bytes:
+    manifest = {
+        "format": FORMAT,
+        "version": FORMAT_VERSION,
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in {MANIFEST: json.dumps(manifest, indent=1).encode(), **members}.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _write(path: Path, content: bytes) -> Path:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:120] or type(error).__name__

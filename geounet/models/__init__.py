@@ -1,0 +1,34 @@
+"""The models that ship with geounet, and how a model is found by name or path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from geounet.bundle import SUFFIX, Bundle, load_bundle
+from geounet.errors import ModelError
+
+_FOLDER = Path(__file__).parent
+
+
+def bundled_models() -> Mapping[str, Path]:
+    """Name -> file of each bundled model, in alphabetical order."""
+    return {path.stem: path for path in sorted(_FOLDER.glob(f"*{SUFFIX}"))}
+
+
+def load_model(name_or_path: str | Path) -> Bundle:
+    """The bundled model of that name, or the bundle at that path.
+
+    Raises:
+        ModelError: Neither is there, or the file is no intact bundle.
+    """
+    bundled = bundled_models()
+    text = str(name_or_path)
+    if text in bundled:
+        return load_bundle(bundled[text])
+    if Path(text).suffix == SUFFIX or Path(text).exists():
+        return load_bundle(text)
+    raise ModelError(
+        f"there is no model {text!r}: give a path to a {SUFFIX} file or one of"
+        f" {', '.join(bundled)}"
+    )

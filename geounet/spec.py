@@ -1,0 +1,136 @@
+"""What a model is, apart from its weights: one frozen value that turns into JSON and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from geounet.bands import BandSpec
+from geounet.classes import ClassDef, ClassScheme
+from geounet.errors import ModelError, OptionError
+
+SPEC_VERSION = 1
+"""Version of the JSON layout; a bundle with another one is refused."""
+
+Unit = Literal["reflectance", "dB", "any"]
+Seam = Literal["exact", "blend"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchSpec:
+    """The network, as the name and parameters that rebuild it."""
+
+    name: str
+    """Name of an architecture in ``geounet.nn``, e.g. ``"unet"``."""
+    width: int
+    """Channels of the first level."""
+    depth: int
+    """Number of poolings; the stride is ``2 ** depth`` for a U-Net."""
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.width <= 1024 and 1 <= self.depth <= 8):
+            raise OptionError(f"width {self.width} (1 to 1024) or depth {self.depth} (1 to 8)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCard:
+    """What a user must know before trusting a model."""
+
+    summary: str
+    """One line: what it maps, from what."""
+    data: str
+    """What it was trained on."""
+    terms: str
+    """Licence of the weights and terms of the data."""
+    limits: str
+    """What it is not good for."""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """Scores on groups the model had not seen, beside the baselines."""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    """Command, seed, versions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """Everything about a model but its weights."""
+
+    name: str
+    """Short name: lower case, digits and hyphens; used in file names."""
+    version: str
+    """Version of the model."""
+    arch: ArchSpec
+    """The network."""
+    bands: tuple[BandSpec, ...]
+    """Input bands in channel order."""
+    unit: Unit
+    """Physical unit of the input: reflectance 0..1, dB, or any (stored values as they are)."""
+    clip: tuple[float, float]
+    """Input is clipped to this range, in the unit."""
+    plausible: tuple[float, float]
+    """The median of each band of a scene lies in here, or its unit or scale is wrong."""
+    classes: ClassScheme
+    """Output classes in channel order."""
+    pixel_size: tuple[float, float]
+    """Smallest and largest pixel size in metres that it was trained for."""
+    card: ModelCard
+    """Data, terms, metrics, limits."""
+    seam: Seam = "exact"
+    """How tiles are joined: exact (halo >= receptive radius) or blended by a taper."""
+    bf16_agreement: float | None = None
+    """Share of pixels with the same label in bfloat16 as in float32 on unseen data; None: unknown."""
+
+    def __post_init__(self) -> None:
+        if not self.name or not all(c.isdigit() or c.islower() or c == "-" for c in self.name):
+            raise OptionError(f"model name {self.name!r}: use lower case, digits and hyphens")
+        if not self.bands:
+            raise OptionError(f"model {self.name} has no input bands")
+        for what, (low, high) in (("clip", self.clip), ("plausible", self.plausible)):
+            if not low < high:
+                raise OptionError(f"model {self.name}: {what} range {low}..{high} is empty")
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Canonical names of the input bands in channel order."""
+        return tuple(band.name for band in self.bands)
+
+    def to_json(self) -> str:
+        """The spec as JSON text; :meth:`from_json` gives back an equal spec."""
+        return json.dumps({"spec_version": SPEC_VERSION, **asdict(self)}, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelSpec:
+        """The spec in a JSON text.
+
+        Raises:
+            ModelError: The text is no spec, has unknown keys, or is of another version.
+        """
+        try:
+            return cls._from_dict(json.loads(text))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ModelError(f"the model's spec cannot be read: {error}") from error
+
+    @classmethod
+    def _from_dict(cls, raw: dict[str, Any]) -> ModelSpec:
+        version = raw.pop("spec_version", None)
+        if version != SPEC_VERSION:
+            raise ModelError(
+                f"the model's spec has version {version}; this geounet reads {SPEC_VERSION}:"
+                " install a geounet that fits the model"
+            )
+        unknown = set(raw) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ModelError(f"the model's spec has unknown keys: {', '.join(sorted(unknown))}")
+        return cls(
+            **{
+                **raw,
+                "arch": ArchSpec(**raw["arch"]),
+                "bands": tuple(BandSpec(**band) for band in raw["bands"]),
+                "classes": ClassScheme(
+                    classes=tuple(ClassDef(**c) for c in raw["classes"]["classes"])
+                ),
+                "card": ModelCard(**raw["card"]),
+                **{k: (raw[k][0], raw[k][1]) for k in ("clip", "plausible", "pixel_size")},
+            }
+        )
