@@ -87,13 +87,16 @@ class UNet(nn.Module):
 
     @property
     def radius(self) -> int:
-        """Receptive radius in pixels: the furthest input an output depends on, any alignment.
+        """Receptive radius in pixels: how far outside an aligned block its outputs look.
 
-        Follows the span of inputs back through every layer for each position within a stride
-        (2x2 pooling makes the span depend on it); a perturbation test holds it to the network.
+        A block is ``stride`` x ``stride`` outputs whose origin is a multiple of the stride, as
+        every core is made of. The span of inputs is followed back through each layer for each
+        position in the block; a perturbation test holds the result to the network. (Seen from a
+        single output that is not at the block's edge, the network looks up to ``stride - 1``
+        further to one side, but never further out of the block.)
         """
-        spans = ((p, self._decoder_span(0, (p, p))) for p in range(self.stride))
-        return max(max(p - low, high - p) for p, (low, high) in spans)
+        spans = [self._decoder_span(0, (p, p)) for p in range(self.stride)]
+        return max(-min(low for low, _ in spans), max(high for _, high in spans) - self.stride + 1)
 
     def _decoder_span(self, level: int, span: Span) -> Span:
         if level == self.depth:  # the bottleneck
