@@ -1,0 +1,257 @@
+"""Scenes that GDAL reads: GeoTIFF, COG, VRT, JPEG, PNG, zipped and remote files."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.vrt import WarpedVRT
+
+from geounet.errors import SceneError
+from geounet.gdalenv import read_env
+from geounet.raster import Raster
+from geounet.scene.memory import finite
+from geounet.scene.port import SceneBand, SceneInfo
+from geounet.window import Window
+
+_COLORS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
+
+
+class GeoTIFFScene:
+    """The GDAL adapter of :class:`~geounet.scene.port.SceneReader`; one handle a thread.
+
+    Args:
+        path: Anything GDAL opens.
+        grid: Resample onto this grid while reading (bilinear); None: the file's own.
+
+    Raises:
+        SceneError: Missing, unreadable, without bands, complex, or placed by control points only.
+    """
+
+    def __init__(self, path: str | Path, *, grid: GeoBox | None = None) -> None:
+        self._path = str(path)
+        self._grid = grid
+        self._local = threading.local()
+        self._handles: list[Any] = []
+        self._lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self._path, "grid": self._grid}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], grid=state["grid"])  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return f"GeoTIFFScene({self._path!r})"
+
+    @cached_property
+    def info(self) -> SceneInfo:
+        """The header."""
+        with self._dataset() as dataset:
+            placed = dataset.crs is not None or not dataset.transform.is_identity
+            return SceneInfo(
+                name=short_name(self._path),
+                source=self._path,
+                geobox=_geobox(dataset, self._path),
+                georeferenced=placed,
+                bands=tuple(_bands(dataset)),
+                block=max(dataset.block_shapes),
+                hint=" ".join([self._path, *map(str, dataset.tags().values())])[:4000],
+            )
+
+    def read(self, window: Window, bands: Sequence[int]) -> Raster:
+        """Stored values and validity of ``bands`` in ``window``."""
+        part = rasterio.windows.Window(  # type: ignore[no-untyped-call]
+            window.col_off, window.row_off, window.width, window.height
+        )
+        with self._dataset() as dataset:
+            data = dataset.read(list(bands), window=part)
+            valid = self._valid(dataset, data, bands, {"window": part})
+        rows, cols = window.slices
+        return Raster(data=data, valid=valid, geobox=self.info.geobox[rows, cols])
+
+    def preview(self, max_size: int, bands: Sequence[int]) -> Raster:
+        """The whole scene, decimated (from overviews where it has them)."""
+        info = self.info
+        factor = max(1.0, max(info.height, info.width) / max_size)
+        shape = max(1, round(info.height / factor)), max(1, round(info.width / factor))
+        with self._dataset() as dataset:
+            data = dataset.read(list(bands), out_shape=(len(bands), *shape))
+            valid = self._valid(dataset, data, bands, {"out_shape": shape})
+        return Raster(data=data, valid=valid, geobox=info.geobox.zoom_to(shape))
+
+    def close(self) -> None:
+        """Close the handles of all threads."""
+        with self._lock:
+            for handle in self._handles:
+                handle.close()
+            self._handles.clear()
+            self._local = threading.local()
+
+    def _valid(
+        self, dataset: Any, data: NDArray[Any], bands: Sequence[int], part: dict[str, Any]
+    ) -> NDArray[np.bool_]:
+        valid = finite(data)
+        shared = False
+        for layer, band in zip(data, bands, strict=True):
+            flags = dataset.mask_flag_enums[band - 1]
+            if MaskFlags.nodata in flags:
+                nodata = dataset.nodatavals[band - 1]
+                if nodata is not None and not np.isnan(nodata):
+                    valid &= layer != _as_stored(nodata, layer.dtype)
+            elif MaskFlags.all_valid not in flags and not shared:
+                valid &= dataset.read_masks(band, **part) > 0
+                shared = MaskFlags.per_dataset in flags  # one mask serves all bands
+        return valid
+
+    @contextmanager
+    def _dataset(self) -> Iterator[Any]:
+        """This thread's handle, under the options for reading; errors become SceneError."""
+        with read_env(self._path), warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            try:
+                yield self._handle()
+            except RasterioError as error:
+                raise SceneError(
+                    f"{self._path}: the pixels cannot be read ({_reason(error)}):"
+                    " the file is damaged or was cut short; get it again"
+                ) from error
+
+    def _handle(self) -> Any:
+        handle = getattr(self._local, "handle", None)
+        if handle is None:
+            handle = self._open()
+            self._local.handle = handle
+            with self._lock:
+                self._handles.append(handle)
+        return handle
+
+    def _open(self) -> Any:
+        try:
+            dataset = rasterio.open(self._path)
+        except RasterioError as error:
+            raise SceneError(_why_not(self._path, error)) from error
+        try:
+            _refuse_unusable(dataset, self._path)
+        except SceneError:
+            dataset.close()
+            raise
+        return dataset if self._grid is None else self._warped(dataset)
+
+    def _warped(self, dataset: Any) -> WarpedVRT:
+        grid = self._grid
+        assert grid is not None  # noqa: S101  for the type checker
+        masked = dataset.nodata is None and MaskFlags.all_valid in dataset.mask_flag_enums[0]
+        return WarpedVRT(
+            dataset,
+            crs=None if grid.crs is None else grid.crs.to_wkt(),
+            transform=grid.affine,
+            height=grid.shape[0],
+            width=grid.shape[1],
+            resampling=Resampling.bilinear,
+            nodata=dataset.nodata,
+            add_alpha=masked,  # so that pixels outside the file are invalid, not 0
+        )
+
+
+def short_name(path: str) -> str:
+    """File name without folders, protocol and suffixes, for default output names."""
+    name = path.rstrip("/").rsplit("/", 1)[-1].split("?")[0]
+    stem = name.rsplit(":", 1)[-1]
+    for _ in range(2):
+        head, dot, tail = stem.rpartition(".")
+        if not (dot and head and tail.isalnum() and len(tail) <= 5 and not tail.isdigit()):  # noqa: PLR2004
+            break
+        stem = head
+    return stem or "scene"
+
+
+def _bands(dataset: Any) -> Iterator[SceneBand]:
+    for index in range(dataset.count):
+        interp = dataset.colorinterp[index]
+        name = dataset.descriptions[index] or _COLORS.get(interp, "")
+        if dataset.count == 1 and not name:
+            name = short_name(dataset.name)
+        yield SceneBand(
+            name=name,
+            dtype=dataset.dtypes[index],
+            scale=dataset.scales[index],
+            offset=dataset.offsets[index],
+            nodata=dataset.nodatavals[index],
+            is_alpha=interp is ColorInterp.alpha,
+        )
+
+
+def _geobox(dataset: Any, path: str) -> GeoBox:
+    transform: Affine = dataset.transform
+    if transform.is_degenerate:
+        raise SceneError(f"{path}: its transform {tuple(transform)[:6]} has no area: mend it with"
+                         " gdal_edit.py -a_ullr")
+    try:
+        return GeoBox(dataset.shape, transform, dataset.crs or None)
+    except Exception as error:  # pyproj and odc-geo raise many kinds for a CRS they cannot read
+        raise SceneError(
+            f"{path}: its CRS cannot be understood ({_reason(error)}): set one with gdal_edit.py"
+            " -a_srs"
+        ) from error
+
+
+def _refuse_unusable(dataset: Any, path: str) -> None:
+    if dataset.count == 0:
+        parts = ", ".join(dataset.subdatasets[:4])
+        raise SceneError(
+            f"{path} holds no bands of its own"
+            + (f": name one of its subdatasets, e.g. {parts}" if parts else "")
+        )
+    if any(np.dtype(t.replace("_int16", "64")).kind == "c" for t in dataset.dtypes):
+        raise SceneError(
+            f"{path} holds complex numbers ({dataset.dtypes[0]}): turn it into calibrated,"
+            " multilooked intensity in dB first"
+        )
+    if dataset.transform.is_identity:
+        if dataset.rpcs is not None:
+            raise SceneError(
+                f"{path} is placed by RPCs, not by a grid: orthorectify it first, e.g."
+                " gdalwarp -rpc IN OUT"
+            )
+        if dataset.gcps[0] and dataset.gcps[1] is not None:
+            raise SceneError(
+                f"{path} is placed by {len(dataset.gcps[0])} ground control points, not by a grid:"
+                " warp it first, e.g. gdalwarp -tps IN OUT"
+            )
+
+
+def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """The nodata value as the file stores it: float32 rasters are tagged with a decimal text."""
+    if dtype.kind == "f":
+        return np.asarray(nodata).astype(dtype)
+    info = np.iinfo(dtype)
+    return int(nodata) if nodata == int(nodata) and info.min <= nodata <= info.max else nodata
+
+
+def _why_not(path: str, error: Exception) -> str:
+    local = "://" not in path and not path.startswith("/vsi")
+    if local and ":" not in path and not Path(path).exists():
+        return f"{path} does not exist: check the path"
+    if local and Path(path).is_dir():
+        return f"{path} is a folder: give a raster file, or the single-band files in it"
+    return f"{path} cannot be opened as a raster ({_reason(error)})"
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause in one short line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:200] or type(error).__name__

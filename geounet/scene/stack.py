@@ -1,0 +1,123 @@
+"""Several single-band files that are one scene."""
+
+from __future__ import annotations
+
+import os.path
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from odc.geo.geobox import GeoBox
+
+from geounet.errors import SceneError
+from geounet.raster import Raster
+from geounet.scene.geotiff import GeoTIFFScene, short_name
+from geounet.scene.port import SceneBand, SceneInfo
+from geounet.window import Window
+
+
+class StackScene:
+    """Single-band files side by side, on the grid of the finest of them.
+
+    A file on another grid (another resolution, another CRS) is resampled bilinearly while it is
+    read; outside of it pixels are invalid.
+
+    Args:
+        paths: One file a band, in band order.
+
+    Raises:
+        SceneError: A file has several bands, or cannot be opened.
+    """
+
+    def __init__(self, paths: Sequence[str | Path]) -> None:
+        if not paths:
+            raise SceneError("no scene was given")
+        self._paths = [str(p) for p in paths]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"paths": self._paths}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["paths"])  # type: ignore[misc]
+
+    def only(self, bands: Sequence[int]) -> StackScene:
+        """The scene of just these bands (1-based), on the finest grid among them."""
+        return StackScene([self._paths[b - 1] for b in bands])
+
+    @cached_property
+    def _parts(self) -> list[GeoTIFFScene]:
+        plain = [GeoTIFFScene(path) for path in self._paths]
+        for part in plain:
+            count = len([b for b in part.info.bands if not b.is_alpha])
+            if count != 1:
+                raise SceneError(
+                    f"{part.info.source} has {count} bands; several files make one scene only where"
+                    " each is a single band: segment scenes one at a time"
+                )
+        grid = min((p.info.geobox for p in plain), key=_pixel_area)
+        return [
+            p if _same(p.info.geobox, grid) else GeoTIFFScene(path, grid=grid)
+            for p, path in zip(plain, self._paths, strict=True)
+        ]
+
+    @cached_property
+    def info(self) -> SceneInfo:
+        """The header; each band is named by its description or else by its file."""
+        infos = [part.info for part in self._parts]
+        grid = min((i.geobox for i in infos), key=_pixel_area)
+        first = next(i for i in infos if _same(i.geobox, grid))
+        return replace(
+            first,
+            name=_common_name(self._paths),
+            source=f"{self._paths[0]} and {len(self._paths) - 1} more",
+            geobox=grid,
+            bands=tuple(_named(i.bands[0], p) for i, p in zip(infos, self._paths, strict=True)),
+            block=max(i.block for i in infos),
+            hint=" ".join(self._paths),
+        )
+
+    def read(self, window: Window, bands: Sequence[int]) -> Raster:
+        """Stored values (bands, height, width), in a type that holds all of them."""
+        return _join([self._parts[b - 1].read(window, [1]) for b in bands])
+
+    def preview(self, max_size: int, bands: Sequence[int]) -> Raster:
+        """The whole scene, decimated."""
+        return _join([self._parts[b - 1].preview(max_size, [1]) for b in bands])
+
+    def close(self) -> None:
+        """Close all handles."""
+        for part in self._parts:
+            part.close()
+
+
+def _join(parts: list[Raster]) -> Raster:
+    return Raster(
+        data=np.concatenate([p.data for p in parts]),
+        valid=np.logical_and.reduce([p.valid for p in parts]),
+        geobox=parts[0].geobox,
+    )
+
+
+def _pixel_area(grid: GeoBox) -> float:
+    return abs(float(grid.affine.determinant))
+
+
+def _same(a: GeoBox, b: GeoBox) -> bool:
+    return bool(a.shape == b.shape and a.crs == b.crs and a.affine.almost_equals(b.affine, 1e-9))
+
+
+def _named(band: SceneBand, path: str) -> SceneBand:
+    return band if band.name else replace(band, name=short_name(path))
+
+
+def _common_name(paths: Sequence[str]) -> str:
+    """What the file names have in common, or the folder (``LC08_..._SR_B2.TIF`` -> ``LC08_...``)."""
+    stems = [short_name(p) for p in paths]
+    common = os.path.commonprefix(stems)
+    for tail in ("_B", "_SR", "_T"):
+        common = common.rstrip("_-. 0").removesuffix(tail)
+    common = common.strip("_-. ")
+    return common if len(common) > 1 else (Path(paths[0]).resolve().parent.name or "scene")
