@@ -1,0 +1,58 @@
+"""What an engine does: tiles in, a byte of label (and a byte of confidence) a pixel out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE_MAX = 100
+"""Confidence is the largest class probability in whole percent, 0..100; 255 means nodata."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prediction:
+    """What comes back for a minibatch of tiles, without their halo."""
+
+    labels: NDArray[np.uint8]
+    """(batch, height, width), class codes."""
+    confidence: NDArray[np.uint8] | None
+    """(batch, height, width), percent; None where it was not asked for."""
+
+
+class Engine(Protocol):
+    """Runs one model on one device.
+
+    Threads: one thread at a time. Pickle: not an engine but the bundle and the options travel;
+    each process builds its own.
+    """
+
+    @property
+    def device(self) -> str:
+        """Where it runs, e.g. ``"cpu"`` or ``"cuda:0"``."""
+
+    @property
+    def precision(self) -> str:
+        """``"fp32"``, ``"bf16"`` or ``"fp16"``."""
+
+    @property
+    def halo(self) -> int:
+        """Pixels of context that are cut off each side of a tile."""
+
+    @property
+    def minibatch(self) -> int:
+        """Tiles that are worth handing over at once."""
+
+    def predict(
+        self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool
+    ) -> Prediction:
+        """Labels of stored values (batch, bands, height, width), valid (batch, height, width).
+
+        Height and width are multiples of the network's stride, halo included. Pixels that are not
+        valid enter the network as the training mean; their labels mean nothing.
+
+        Raises:
+            DeviceError: Not even one tile fits into the device's memory.
+        """

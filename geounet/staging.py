@@ -1,0 +1,84 @@
+"""Outputs that appear together under their final names, or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from geounet.errors import OutputError
+
+
+@dataclass(slots=True)
+class Staging:
+    """Temporary names beside the final ones, renamed on :meth:`commit`.
+
+    A context manager: whatever was not committed is removed on the way out, so that a failed or
+    interrupted run leaves nothing behind and touches no earlier result.
+    """
+
+    _pairs: list[tuple[Path, Path]] = field(default_factory=list)
+    _scratch: list[Path] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for path in [*(temporary for temporary, _ in self._pairs), *self._scratch]:
+            path.unlink(missing_ok=True)
+
+    def stage(self, final: Path) -> Path:
+        """The temporary path to write ``final`` to; same folder, same suffix, hidden."""
+        temporary = _hidden(final, "partial")
+        self._pairs.append((temporary, final))
+        return temporary
+
+    def scratch(self, final: Path) -> Path:
+        """A temporary path beside ``final`` that never becomes an output."""
+        path = _hidden(final, "scratch")
+        self._scratch.append(path)
+        return path
+
+    def commit(self) -> None:
+        """Give every staged file its final name, in the order in which they were staged.
+
+        Raises:
+            OutputError: A rename failed.
+        """
+        while self._pairs:
+            temporary, final = self._pairs[0]
+            try:
+                temporary.replace(final)
+            except OSError as error:
+                raise OutputError(f"{final} cannot be written ({error.strerror})") from error
+            self._pairs.pop(0)
+
+
+def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse outputs that could not be written, before any work is done.
+
+    Raises:
+        OutputError: A folder is missing or read-only, or a file exists and must not be replaced.
+    """
+    for path in paths:
+        folder = path.parent
+        if not folder.is_dir():
+            raise OutputError(f"{path}: the folder {folder} does not exist: make it first")
+        if not os.access(folder, os.W_OK):
+            raise OutputError(f"{path}: the folder {folder} is read-only: choose another with -o")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder: give a file name")
+        if path.exists() and not overwrite:
+            raise OutputError(f"{path} exists: pass --overwrite to replace it, or -o another name")
+
+
+def _hidden(final: Path, what: str) -> Path:
+    return final.with_name(f".{final.stem}.{os.getpid()}.{what}{final.suffix}")

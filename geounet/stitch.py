@@ -1,0 +1,61 @@
+"""From the tiles of a row to one finished strip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geounet.classes import NODATA
+from geounet.engine import Engine
+from geounet.feed import Feed
+from geounet.tiling import Tile, TileGrid
+from geounet.window import Window
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Strip:
+    """A finished full-width band of output rows."""
+
+    window: Window
+    """Its place in the scene."""
+    labels: NDArray[np.uint8]
+    """(rows, width), class codes, 255 where invalid."""
+    confidence: NDArray[np.uint8] | None
+    """(rows, width), percent, 255 where invalid; None where it was not asked for."""
+
+
+def segment_strip(engine: Engine, feed: Feed, grid: TileGrid, *, confidence: bool) -> Strip:
+    """Run the tiles of one strip and paste their cores (exact stitching).
+
+    Tiles without a valid pixel skip the network. Tiles of one shape share minibatches.
+    """
+    shape = feed.window.height, feed.window.width
+    labels = np.full(shape, NODATA, np.uint8)
+    percent = np.full(shape, NODATA, np.uint8) if confidence else None
+    for group in _minibatches(feed, grid, engine.minibatch):
+        cuts = [feed.cut(tile) for tile in group]
+        tiles, valid = (np.stack(arrays) for arrays in zip(*cuts, strict=True))
+        prediction = engine.predict(tiles, valid, confidence=confidence)
+        for i, tile in enumerate(group):
+            core = tile.core.relative_to(feed.window)
+            inner = slice(core.height), slice(core.width)
+            labels[core.slices] = prediction.labels[i][inner]
+            if percent is not None and prediction.confidence is not None:
+                percent[core.slices] = prediction.confidence[i][inner]
+    labels[~feed.valid] = NODATA
+    if percent is not None:
+        percent[~feed.valid] = NODATA
+    return Strip(window=feed.window, labels=labels, confidence=percent)
+
+
+def _minibatches(feed: Feed, grid: TileGrid, size: int) -> list[list[Tile]]:
+    """Tiles with a valid pixel in their core, by read shape (the last column's may differ)."""
+    by_shape: dict[tuple[int, int], list[Tile]] = {}
+    for tile in grid.tiles(feed.window.row_off // grid.tile):
+        if feed.data is not None and feed.valid[tile.core.relative_to(feed.window).slices].any():
+            by_shape.setdefault((tile.read.height, tile.read.width), []).append(tile)
+    return [
+        tiles[i : i + size] for tiles in by_shape.values() for i in range(0, len(tiles), size)
+    ]
