@@ -1,0 +1,73 @@
+# Commands for people and for CI. `make help` lists them.
+PYTHON ?= python3
+TORCH  ?= torch==2.13.0
+VENV   := .venv
+TRAIN  := .venv-train
+BIN    := $(VENV)/bin
+OUT    ?= demo
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow test-train lint types format bench models notebooks clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# What inference needs: enough for the demo.
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+# The training stack needs the newest torch (torchvision fits no other), so it lives apart.
+$(TRAIN)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(TRAIN)
+	$(TRAIN)/bin/python -m pip install --quiet --upgrade pip
+	$(TRAIN)/bin/python -m pip install --quiet --editable ".[train,dev]"
+	touch $@
+
+demo: $(VENV)/.installed  ## segment a sample scene and say where the results are
+	@mkdir -p $(OUT)
+	@$(BIN)/geounet segment sample_tiles/flood_s1.tif -m flood-s1 -o $(OUT)/flood.tif --overwrite
+	@$(BIN)/geounet quicklook sample_tiles/flood_s1.tif $(OUT)/flood.tif $(OUT)/flood.png --overwrite
+	@echo
+	@echo "class map   $(OUT)/flood.tif   (open it in QGIS)"
+	@echo "polygons    $(OUT)/flood.gpkg"
+	@echo "quick-look  $(OUT)/flood.png"
+
+test: $(VENV)/.installed-dev  ## run the tests (minutes)
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+
+test-slow: $(VENV)/.installed-dev  ## run the tests that take long: large scenes, peak memory
+	$(BIN)/python -m pytest -m slow $(PYTEST)
+
+test-train: $(TRAIN)/.installed  ## run the tests of the training room (installs several GB)
+	$(TRAIN)/bin/python -m pytest -m train $(PYTEST)
+
+lint: $(VENV)/.installed-dev  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed-dev  ## ruff: mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.installed-dev  ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed-dev  ## measure: exactness, speed, memory
+	$(BIN)/python benchmarks/segment.py
+
+models: $(TRAIN)/.installed  ## train the bundled models again, from GEOUNET_DATA (default ../shared/data)
+	$(TRAIN)/bin/python -m geounet.train.models all
+
+notebooks: $(VENV)/.installed-dev  ## run the notebooks
+	$(BIN)/python -m pytest -m notebook $(PYTEST)
+
+clean:  ## remove environments and results
+	rm -rf $(VENV) $(TRAIN) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,73 @@
+"""``geounet info``: what is in a scene, and which models can read it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from geounet.scene import SceneBand, SceneInfo, SceneReader
+
+
+def add_parser(verbs: Any) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "info",
+        help="show a scene's grid, bands and nodata, and which models fit",
+        description="Show a scene's grid, bands and nodata, and which bundled models fit, or why"
+        " not.",
+    )
+    parser.add_argument("scene", nargs="+", metavar="SCENE", help="as for geounet segment")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from geounet.scene import open_scene
+
+    scene = open_scene(args.scene if len(args.scene) > 1 else args.scene[0])
+    try:
+        print("\n".join([*_header(scene.info), *map(_band, enumerate(scene.info.bands, 1))]))
+        print("models:")
+        print("\n".join(_models(scene)))
+    finally:
+        scene.close()
+    return 0
+
+
+def _header(info: SceneInfo) -> list[str]:
+    grid = info.geobox
+    affine = grid.affine
+    crs = "none" if grid.crs is None else _crs_name(grid.crs)
+    lines = [
+        f"scene: {info.source}",
+        f"size:  {info.width} x {info.height} px (width x height), blocks of"
+        f" {info.block[1]} x {info.block[0]}",
+        f"CRS:   {crs}",
+    ]
+    if not info.georeferenced:
+        return [*lines, "place: none: the outputs have none either"]
+    rotated = " (rotated)" if affine.b or affine.d else ""
+    size = f"{abs(affine.a):.10g} x {abs(affine.e):.10g}"
+    return [*lines, f"pixel: {size}{rotated}, corner at {affine.c:.10g}, {affine.f:.10g}", "bands:"]
+
+
+def _crs_name(crs: Any) -> str:
+    return f"EPSG:{crs.epsg} {crs.proj.name}" if crs.epsg else str(crs.proj.name)
+
+
+def _band(numbered: tuple[int, SceneBand]) -> str:
+    index, band = numbered
+    scaled = f", scale {band.scale:g} offset {band.offset:g}" if band.scale != 1 else ""
+    nodata = "" if band.nodata is None else f", nodata {band.nodata:g}"
+    alpha = ", alpha" if band.is_alpha else ""
+    return f"  {index}  {band.name or '(no name)'}: {band.dtype}{scaled}{nodata}{alpha}"
+
+
+def _models(scene: SceneReader) -> list[str]:
+    from geounet.segment import explain_models
+
+    return [
+        f"  {name}: {'fits' if reason is None else 'no: ' + reason}"
+        for name, reason in explain_models(scene).items()
+    ]

@@ -1,0 +1,63 @@
+"""``geounet``: parses, runs one verb, and turns errors into one line and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+from geounet import __version__
+from geounet.errors import GeounetError
+from geounet_cli import evaluate, info, models, quicklook, segment
+
+EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130
+
+_EPILOG = """\
+examples:
+  geounet segment scene.tif                     choose a bundled model by the scene's bands
+  geounet segment B2.TIF B3.TIF ... -m water-ms several single-band files of one scene
+  geounet info scene.tif                        what is in it, which models fit and why not
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit code: 0 done, 2 refused, 130 interrupted."""
+    args = _parser().parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return int(args.run(args))
+    except GeounetError as error:
+        print(f"geounet: {error}", file=sys.stderr)
+        return EXIT_REFUSED
+    except KeyboardInterrupt:
+        print("geounet: interrupted; nothing was left behind", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as head, has gone
+        sys.stderr.close()
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="geounet",
+        description="From a satellite scene to a map: classes as GeoTIFF, polygons as GeoPackage.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"geounet {__version__}")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for verb in (segment, info, models, evaluate, quicklook):
+        verb.add_parser(verbs)
+    return parser
+
+
+def _terminate(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

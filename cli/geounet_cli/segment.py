@@ -1,0 +1,163 @@
+"""``geounet segment``: a scene to a class map and polygons."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from geounet.report import SegmentReport
+
+Verbs = Any  # argparse keeps the type of its subparsers private
+
+
+def add_parser(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = verbs.add_parser(
+        "segment",
+        help="segment a scene into a class map and polygons",
+        description="Segment a scene: a class map (GeoTIFF, COG) and polygons (GeoPackage), both"
+        " with their QGIS style.",
+    )
+    parser.add_argument(
+        "scene",
+        nargs="+",
+        metavar="SCENE",
+        help="GeoTIFF, COG, VRT, JPEG, PNG, netCDF, Zarr, /vsi path or URL; or several single-band"
+        " files of one scene",
+    )
+    parser.add_argument(
+        "-m", "--model", help="bundled model or .geounet file (default: the one whose bands fit)"
+    )
+    parser.add_argument(
+        "-o",
+        "--out",
+        type=Path,
+        metavar="OUT.tif",
+        help="class map (default: SCENE.MODEL.tif in the current folder)",
+    )
+    polygons = parser.add_mutually_exclusive_group()
+    polygons.add_argument(
+        "--polygons", type=Path, metavar="OUT.gpkg", help="polygon layer (default: beside OUT.tif)"
+    )
+    polygons.add_argument("--no-polygons", action="store_true", help="write no polygons")
+    parser.add_argument(
+        "--confidence",
+        action="store_true",
+        help="also write OUT.confidence.tif (percent) and each polygon's mean confidence",
+    )
+    _add_reading(parser)
+    parser.add_argument(
+        "--aoi", type=Path, metavar="FILE", help="vector file; outside its polygons is nodata"
+    )
+    parser.add_argument(
+        "--tile", type=int, metavar="N", help="pixels on a side (the result does not depend on it)"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
+    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
+    parser.set_defaults(run=run)
+
+
+def _add_reading(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--bands", metavar="NAME=I,...", help="which band is which, e.g. B02=1,B03=2 or red=3"
+    )
+    parser.add_argument("--scale", type=float, metavar="F", help="value * F + OFFSET is the unit")
+    parser.add_argument("--offset", type=float, metavar="F", help="see --scale")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from geounet.fit import Reading
+    from geounet.options import SegmentOptions
+    from geounet.segment import run_segment
+
+    options = SegmentOptions(
+        model=args.model,
+        out=args.out,
+        polygons=False if args.no_polygons else args.polygons or True,
+        confidence=args.confidence,
+        reading=Reading(bands=args.bands, scale=args.scale, offset=args.offset),
+        aoi=args.aoi,
+        tile=args.tile,
+        device=args.device,
+        precision=args.precision,
+        overwrite=args.overwrite,
+    )
+    source = args.scene if len(args.scene) > 1 else args.scene[0]
+    with _Bar(shown=sys.stderr.isatty() and not args.quiet) as bar:
+        notify = (lambda _: None) if args.quiet else bar.say
+        report = run_segment(source, options, notify=notify, progress=bar)
+    if not args.quiet and not args.json:
+        print(summary(report))
+    if args.json:
+        print(report.to_json())
+    return 0
+
+
+def summary(report: SegmentReport) -> str:
+    """The result for a person."""
+    lines = [f"{report.raster}"]
+    lines += [f"{path}" for path in (report.polygons, report.confidence) if path is not None]
+    width = max(len(name) for name in report.classes)
+    for name, total in report.classes.items():
+        share = total.pixels / report.valid_pixels
+        area = "" if total.area_m2 is None else f"  {total.area_m2 / 1e6:12,.2f} km2"
+        lines.append(f"  {name:<{width}} {share:7.1%}{area}")
+    lines.append(
+        f"{report.pixels / 1e6:.2f} Mpx in {report.seconds:.1f} s ({report.mpx_per_s:.2f} Mpx/s,"
+        f" {report.device}, {report.precision})"
+    )
+    return "\n".join(lines)
+
+
+class _Bar:
+    """A progress bar where a person watches, nothing otherwise."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._shown:
+            return
+        if self._bar is None:
+            self._bar = self._start(total)
+        self._bar.update(done / 1e6 - self._bar.n)
+
+    def say(self, text: str) -> None:
+        """A line on stderr, above the bar."""
+        if self._bar is None:
+            print(f"geounet: {text}", file=sys.stderr)
+        else:
+            self._bar.write(f"geounet: {text}", file=sys.stderr)
+
+    @staticmethod
+    def _start(total: int) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(
+            total=total / 1e6,
+            unit="Mpx",
+            leave=False,
+            bar_format="{percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} Mpx, {rate_fmt},"
+            " {remaining} left",
+        )

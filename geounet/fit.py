@@ -1,0 +1,141 @@
+"""How a scene answers a model: its bands, its scale, and whether its values can be right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geounet.bands import Normalizer, match_bands, parse_band_option
+from geounet.errors import ValueRangeError
+from geounet.scene import SceneBand, SceneInfo, SceneReader, narrow
+from geounet.spec import ModelSpec
+from geounet.window import Window
+
+_SAMPLE = 256  # pixels on a side
+_SAMPLES = 5  # on each axis; 25 windows say enough and cost the same for any scene
+_LINEAR_SHARE = 0.99  # share of values >= 0 from which backscatter cannot be in dB
+
+_SCALES = (
+    "pass --scale 0.0001 for reflectance x 10000 (Sentinel-2 from 2022 on: also --offset -0.1),"
+    " or --scale 0.0000275 --offset -0.2 for Landsat Collection 2"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How values are to be read, where the user says so."""
+
+    bands: str | None = None
+    """``NAME=INDEX,...``; None: by description."""
+    scale: float | None = None
+    """Stored value times this is the model's unit; None: from the scene's tags."""
+    offset: float | None = None
+    """Added after the scale; None: from the scene's tags."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """A scene ready for a model."""
+
+    scene: SceneReader
+    """What is read."""
+    bands: tuple[int, ...]
+    """1-based, in the model's order."""
+    normalizer: Normalizer
+    """Stored values to network input."""
+
+
+def fit_scene(scene: SceneReader, spec: ModelSpec, reading: Reading | None = None) -> Fit:
+    """Match bands and scale of a scene to a model; reads the header only.
+
+    Raises:
+        BandError: Bands are missing or ambiguous.
+        ValueRangeError: Integers without a scale where the model needs reflectance.
+    """
+    reading = reading or Reading()
+    bands = _match(scene.info, spec, reading.bands)
+    chosen = [scene.info.bands[b - 1] for b in bands]
+    scale = [b.scale if reading.scale is None else reading.scale for b in chosen]
+    offset = [
+        (b.offset if reading.scale is None else 0.0) if reading.offset is None else reading.offset
+        for b in chosen
+    ]
+    _check_scaled(scene.info.source, spec, chosen, scale)
+    reader, bands = narrow(scene, bands)
+    normalizer = Normalizer.of(spec.bands, spec.clip, scale, offset)
+    return Fit(scene=reader, bands=bands, normalizer=normalizer)
+
+
+def check_values(fit: Fit, spec: ModelSpec) -> None:
+    """Refuse values that cannot be what the model expects, from a sample of windows.
+
+    Raises:
+        ValueRangeError: The median of a band is not plausible, or backscatter is linear power.
+    """
+    sample = _sample(fit)
+    if sample.shape[1] == 0:
+        return  # nothing valid where it was looked: the run itself will tell
+    name = fit.scene.info.source
+    if spec.unit == "dB" and (sample >= 0).mean() >= _LINEAR_SHARE:
+        raise ValueRangeError(
+            f"{name}: values from {sample.min():.3g} to {sample.max():.3g} are linear power;"
+            f" {spec.name} expects decibels: convert with 10 * log10(value)"
+        )
+    low, high = spec.plausible
+    for band, median in zip(spec.band_names, np.median(sample, axis=1), strict=True):
+        if not low <= median <= high:
+            raise ValueRangeError(
+                f"{name}: band {band} has a median of {median:.4g}; {spec.name} expects"
+                f" {spec.unit}, whose median lies between {low:g} and {high:g}: {_remedy(spec)}"
+            )
+
+
+def _match(info: SceneInfo, spec: ModelSpec, option: str | None) -> tuple[int, ...]:
+    if option is not None:
+        return parse_band_option(option, spec.band_names, len(info.bands))
+    names = ["" if band.is_alpha else band.name for band in info.bands]
+    return match_bands(spec.band_names, names, hint=info.hint)
+
+
+def _check_scaled(
+    name: str, spec: ModelSpec, bands: Sequence[SceneBand], scale: Sequence[float]
+) -> None:
+    integer = any(np.dtype(b.dtype).kind in "iu" for b in bands)
+    if spec.unit == "reflectance" and integer and all(s == 1.0 for s in scale):
+        raise ValueRangeError(
+            f"{name}: stores {bands[0].dtype} without a scale tag, so its values are not the"
+            f" reflectance (0 to 1) that {spec.name} expects: {_SCALES}; a photo (0 to 255) has no"
+            " reflectance"
+        )
+
+
+def _remedy(spec: ModelSpec) -> str:
+    if spec.unit == "reflectance":
+        return _SCALES
+    if spec.unit == "dB":
+        return "convert to decibels, or pass --scale and --offset"
+    return "check the values, or pass --scale and --offset"
+
+
+def _sample(fit: Fit) -> NDArray[np.float32]:
+    """Valid values (bands, n) of windows spread over the scene, in the model's unit."""
+    parts = []
+    for window in _windows(fit.scene.info.window):
+        raster = fit.scene.read(window, fit.bands)
+        parts.append(fit.normalizer.physical(raster.data[:, raster.valid]))
+    return np.concatenate(parts, axis=1)
+
+
+def _windows(scene: Window) -> Iterator[Window]:
+    for row in _starts(scene.height):
+        for col in _starts(scene.width):
+            yield Window(row_off=row, col_off=col, height=_SAMPLE, width=_SAMPLE).intersect(scene)
+
+
+def _starts(size: int) -> list[int]:
+    if size <= _SAMPLE * _SAMPLES:
+        return list(range(0, size, _SAMPLE))
+    return [i * (size - _SAMPLE) // (_SAMPLES - 1) for i in range(_SAMPLES)]

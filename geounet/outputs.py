@@ -1,0 +1,164 @@
+"""All files of a run, fed strip by strip."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from geounet import qgis
+from geounet.bundle import Bundle
+from geounet.classes import ClassScheme
+from geounet.errors import OutputError
+from geounet.options import SegmentOptions
+from geounet.polygonize import PolygonLayerWriter, StripPolygonizer
+from geounet.scene import SceneInfo
+from geounet.staging import Staging
+from geounet.stitch import Strip
+from geounet.writer import RasterLayout, StripWriter
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputPaths:
+    """Where the outputs of a run go."""
+
+    raster: Path
+    """The class map."""
+    polygons: Path | None
+    """The polygon layer."""
+    confidence: Path | None
+    """The confidence raster."""
+
+    @classmethod
+    def of(cls, scene: SceneInfo, model: str, options: SegmentOptions) -> OutputPaths:
+        """The names asked for, and the default ones for the others."""
+        raster = options.out or Path(f"{scene.name}.{model}.tif")
+        beside = raster.with_suffix(".gpkg") if options.polygons else None
+        return cls(
+            raster=raster,
+            polygons=options.polygons if isinstance(options.polygons, Path) else beside,
+            confidence=raster.with_suffix(".confidence.tif") if options.confidence else None,
+        )
+
+    @property
+    def style(self) -> Path:
+        """QGIS style of the class map."""
+        return self.raster.with_suffix(".qml")
+
+    @property
+    def names(self) -> Path:
+        """Class names of the class map, as GDAL looks for them."""
+        return self.raster.with_name(f"{self.raster.name}.aux.xml")
+
+    @property
+    def all(self) -> list[Path]:
+        """Every file, sidecars first: the class map appears when all else is there."""
+        files = [self.style, self.names, self.confidence, self.polygons, self.raster]
+        return [path for path in files if path is not None]
+
+    def refuse_input(self, source: str) -> None:
+        """Refuse to replace the scene by its own result.
+
+        Raises:
+            OutputError: An output has the path of the scene.
+        """
+        for path in self.all:
+            if path.exists() and Path(source).exists() and path.samefile(source):
+                raise OutputError(f"{path} is the scene itself: choose another name with -o")
+
+
+class Outputs:
+    """Takes strips top to bottom and writes every output of a run under temporary names.
+
+    A context manager: leaving it closes what is open. :meth:`finish` completes the files; the
+    caller commits them.
+    """
+
+    def __init__(
+        self, paths: OutputPaths, staging: Staging, scene: SceneInfo, bundle: Bundle
+    ) -> None:
+        self._paths, self._staging, self._scene, self._bundle = paths, staging, scene, bundle
+        self._scheme = bundle.spec.classes
+        # staged in the order in which they are to appear
+        self._sidecars = {
+            staging.stage(paths.style): qgis.raster_qml(self._scheme),
+            staging.stage(paths.names): qgis.category_names_xml(self._scheme),
+        }
+        self._confidence = (
+            None if paths.confidence is None else self._writer(paths.confidence, classes=False)
+        )
+        self._polygons = None if paths.polygons is None else self._layer(paths.polygons)
+        self._raster = self._writer(paths.raster, classes=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._raster.abort()
+        if self._confidence is not None:
+            self._confidence.abort()
+        if self._polygons is not None:
+            self._polygons.abort()
+
+    def write(self, strip: Strip) -> None:
+        """Take the next strip.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        self._raster.write(strip.labels)
+        if self._confidence is not None and strip.confidence is not None:
+            self._confidence.write(strip.confidence)
+        if self._polygons is not None:
+            self._polygons.write(strip)
+
+    def finish(self) -> None:
+        """Complete every file, still under its temporary name.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        if self._polygons is not None:
+            self._polygons.finish()
+        if self._confidence is not None:
+            self._confidence.finish()
+        self._raster.finish()
+        for path, text in self._sidecars.items():
+            try:
+                path.write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise OutputError(f"{path} cannot be written ({error.strerror})") from error
+
+    def _writer(self, final: Path, *, classes: bool) -> StripWriter:
+        layout = RasterLayout(
+            geobox=self._scene.geobox,
+            georeferenced=self._scene.georeferenced,
+            description="class" if classes else "confidence (percent)",
+            resampling="MODE" if classes else "AVERAGE",
+            scheme=self._scheme if classes else None,
+            tags=provenance(self._bundle),
+        )
+        return StripWriter(self._staging.stage(final), self._staging.scratch(final), layout)
+
+
+def provenance(bundle: Bundle) -> dict[str, str]:
+    """Dataset tags that say what made a raster."""
+    return {
+        "GEOUNET_VERSION": version("geounet"),
+        "GEOUNET_MODEL": f"{bundle.spec.name} {bundle.spec.version}",
+        "GEOUNET_MODEL_SHA256": bundle.sha256,
+        "GEOUNET_CLASSES": classes_json(bundle.spec.classes),
+    }
+
+
+def classes_json(scheme: ClassScheme) -> str:
+    """The classes as a JSON list of code, name and colour."""
+    return json.dumps([{"code": c.code, "name": c.name, "color": c.color} for c in scheme])

@@ -1,0 +1,306 @@
+"""The one place where all stages meet: read, compute, stitch, write and polygonise at once."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, overload
+
+import numpy as np
+
+from geounet.area import pixel_size_m
+from geounet.aoi import AreaOfInterest
+from geounet.errors import BandError, GeounetError, SceneError
+from geounet.feed import StripFeeder
+from geounet.fit import Fit, Reading, check_values, fit_scene
+from geounet.models import bundled_models, load_model
+from geounet.options import SegmentOptions
+from geounet.outputs import OutputPaths, Outputs
+from geounet.pipeline import Ahead, Behind
+from geounet.report import SegmentReport
+from geounet.scene import SceneReader, SceneSource, open_scene
+from geounet.staging import Staging, check_outputs
+from geounet.stitch import Strip, segment_strip
+from geounet.tiling import TileGrid
+from geounet.totals import Totals
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from geounet.bundle import Bundle
+    from geounet.engine.torch import TorchEngine
+
+DEFAULT_TILE: Mapping[str, int] = {"cpu": 1024, "cuda": 2048, "mps": 1024}
+"""Side of a core by kind of device: a larger one wastes less on its halo and takes more memory."""
+
+Notify = Callable[[str], None]
+
+
+class Progress(Protocol):
+    """Called after each strip."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` of ``total`` pixels of the scene are finished."""
+
+
+@overload
+def segment(scene: xr.DataArray, *, model: str | Path | None = None) -> xr.DataArray: ...
+@overload
+def segment(
+    scene: SceneSource,
+    *,
+    model: str | Path | None = None,
+    out: str | Path | None = None,
+    **options: Any,
+) -> SegmentReport: ...
+def segment(
+    scene: SceneSource,
+    *,
+    model: str | Path | None = None,
+    out: str | Path | None = None,
+    **options: Any,
+) -> SegmentReport | xr.DataArray:
+    """Segment a scene.
+
+    A path, URL, list of single-band files or reader gives files and a report; a
+    :class:`xarray.DataArray` without ``out`` gives a DataArray of labels on the same grid.
+
+    Args:
+        scene: What to segment, see :func:`geounet.scene.open_scene`.
+        model: Name of a bundled model or path of a ``.geounet`` file; None: the bundled model whose
+            bands the scene has.
+        out: The class map (``.tif``); None: ``<scene>.<model>.tif`` in the current folder.
+        **options: ``bands`` (``"B02=1,B03=2"``), ``scale``, ``offset``, ``polygons`` (a path or a
+            bool), ``confidence``, ``aoi``, ``tile``, ``device``, ``precision``, ``overwrite`` and
+            ``progress``; see :class:`geounet.options.SegmentOptions`.
+
+    Returns:
+        The report, with the fields of ``geounet segment --json``; or labels (y, x), uint8, class
+        codes, 255 = nodata.
+
+    Raises:
+        GeounetError: One line that says what is wrong and how to mend it; nothing is left behind.
+    """
+    progress: Progress | None = options.pop("progress", None)
+    reading = Reading(**{k: options.pop(k) for k in ("bands", "scale", "offset") if k in options})
+    for key in ("polygons", "aoi"):
+        if isinstance(options.get(key), str):
+            options[key] = Path(options[key])
+    chosen = SegmentOptions(
+        model=model, out=None if out is None else Path(out), reading=reading, **options
+    )
+    if out is None and hasattr(scene, "dims"):
+        return segment_array(scene, chosen)
+    return run_segment(scene, chosen, notify=_warn, progress=progress)
+
+
+def run_segment(
+    source: SceneSource,
+    options: SegmentOptions,
+    *,
+    notify: Notify,
+    progress: Progress | None = None,
+) -> SegmentReport:
+    """Segment a scene into files: :func:`segment` with its options as one value."""
+    start = time.perf_counter()
+    with _closing(open_scene(source)) as scene:
+        bundle, fit = choose_model(scene, options, notify)
+        paths = OutputPaths.of(scene.info, bundle.spec.name, options)
+        check_outputs(paths.all, overwrite=options.overwrite)
+        paths.refuse_input(scene.info.source)
+        with _closing(fit.scene), Staging() as staging:
+            run = _Run(fit, bundle, options)
+            _warn_of_place(fit, bundle, notify)
+            totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
+            with Outputs(paths, staging, fit.scene.info, bundle) as outputs:
+                _drive(run, [totals.add, outputs.write], progress)
+                if totals.valid_pixels == 0:
+                    raise SceneError(_nothing_valid(fit, options))
+                outputs.finish()
+            staging.commit()
+    return _report(run, paths, totals, time.perf_counter() - start)
+
+
+def segment_array(array: Any, options: SegmentOptions) -> xr.DataArray:
+    """Segment a DataArray into a DataArray of labels (y, x) with its CRS; held in memory."""
+    from odc.geo.xr import wrap_xr
+
+    from geounet.classes import NODATA
+
+    scene = open_scene(array)
+    bundle, fit = choose_model(scene, options, _warn)
+    run = _Run(fit, bundle, options)
+    labels = np.full((fit.scene.info.height, fit.scene.info.width), NODATA, np.uint8)
+
+    def keep(strip: Strip) -> None:
+        labels[strip.window.slices] = strip.labels
+
+    _drive(run, [keep], None)
+    out: xr.DataArray = wrap_xr(labels, fit.scene.info.geobox, nodata=NODATA)
+    out.name = "class"
+    return out.assign_attrs(
+        model=bundle.spec.name,
+        flag_values=list(bundle.spec.classes.codes),
+        flag_meanings=" ".join(n.replace(" ", "_") for n in bundle.spec.classes.names),
+    )
+
+
+def choose_model(
+    scene: SceneReader, options: SegmentOptions, notify: Notify
+) -> tuple[Bundle, Fit]:
+    """The model asked for, or the bundled one whose bands the scene has; values checked.
+
+    Raises:
+        BandError: No bundled model fits, or the one asked for does not.
+    """
+    if options.model is not None:
+        bundle = load_model(options.model)
+        fit = fit_scene(scene, bundle.spec, options.reading)
+        check_values(fit, bundle.spec)
+        return bundle, fit
+    reasons = {}
+    for name in _by_bands():
+        bundle = load_model(name)
+        try:
+            fit = fit_scene(scene, bundle.spec, options.reading)
+        except BandError as error:
+            reasons[name] = error
+            continue
+        check_values(fit, bundle.spec)
+        notify(f"model {name}: {bundle.spec.card.summary} (choose another with -m)")
+        return bundle, fit
+    raise BandError(_no_model(scene, reasons))
+
+
+def explain_models(scene: SceneReader) -> Mapping[str, str | None]:
+    """Bundled model -> None where it fits the scene, or why it does not."""
+    reasons: dict[str, str | None] = {}
+    for name in bundled_models():
+        spec = load_model(name).spec
+        try:
+            check_values(fit_scene(scene, spec), spec)
+        except GeounetError as error:
+            reasons[name] = str(error).removeprefix(f"{scene.info.source}: ")
+        else:
+            reasons[name] = None
+    return reasons
+
+
+class _Run:
+    """The parts of one run, built from its options."""
+
+    def __init__(self, fit: Fit, bundle: Bundle, options: SegmentOptions) -> None:
+        from geounet.engine.torch import TorchEngine
+
+        info = fit.scene.info
+        self.fit, self.bundle, self.options = fit, bundle, options
+        self.wanted = (
+            None if options.aoi is None else AreaOfInterest.read(options.aoi, info.geobox)
+        )
+        self.engine: TorchEngine = TorchEngine(
+            bundle, fit.normalizer, device=options.device, precision=options.precision
+        )
+        tile = options.tile or DEFAULT_TILE[self.engine.device.partition(":")[0]]
+        self.grid = TileGrid.cover(
+            height=info.height,
+            width=info.width,
+            tile=min(tile, max(info.height, info.width)),
+            halo=self.engine.halo,
+            stride=self.engine.stride,
+        )
+
+
+def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress | None) -> None:
+    """Read ahead, compute here, write behind."""
+    info = run.fit.scene.info
+    feeder = StripFeeder(
+        scene=run.fit.scene, bands=run.fit.bands, grid=run.grid, wanted=run.wanted
+    )
+
+    def consume(strip: Strip) -> None:
+        for sink in sinks:
+            sink(strip)
+
+    with Ahead(feeder, depth=1) as feeds, Behind(consume, depth=2) as behind:
+        for feed in feeds:
+            strip = segment_strip(
+                run.engine, feed, run.grid, confidence=run.options.confidence
+            )
+            behind.put(strip)
+            if progress is not None:
+                progress(strip.window.row_end * info.width, info.window.size)
+
+
+def _report(run: _Run, paths: OutputPaths, totals: Totals, seconds: float) -> SegmentReport:
+    pixels = run.fit.scene.info.window.size
+    return SegmentReport(
+        raster=paths.raster,
+        polygons=paths.polygons,
+        confidence=paths.confidence,
+        model=run.bundle.spec.name,
+        model_sha256=run.bundle.sha256,
+        pixels=pixels,
+        valid_pixels=totals.valid_pixels,
+        seconds=round(seconds, 3),
+        mpx_per_s=round(pixels / seconds / 1e6, 3),
+        device=run.engine.device,
+        precision=run.engine.precision,
+        tile=run.grid.tile,
+        halo=run.grid.halo,
+        classes=totals.classes(),
+    )
+
+
+def _by_bands() -> list[str]:
+    """Bundled models, water before land cover: the narrower question is the safer default."""
+    return sorted(bundled_models(), key=lambda name: (name.startswith("landcover"), name))
+
+
+def _no_model(scene: SceneReader, reasons: Mapping[str, GeounetError]) -> str:
+    info = scene.info
+    names = ", ".join(b.name or f"band {i}" for i, b in enumerate(info.bands, 1))
+    needs = "; ".join(
+        f"{name} needs {', '.join(load_model(name).spec.band_names)}" for name in reasons
+    )
+    return (
+        f"{info.source}: no bundled model reads its bands ({names}). {needs}."
+        " Say which band is which with -m MODEL --bands NAME=INDEX,..."
+    )
+
+
+def _nothing_valid(fit: Fit, options: SegmentOptions) -> str:
+    where = " inside --aoi" if options.aoi is not None else ""
+    return (
+        f"{fit.scene.info.source} has no valid pixel{where}: check its nodata value and mask"
+        " (geounet info shows them)"
+    )
+
+
+def _warn_of_place(fit: Fit, bundle: Bundle, notify: Notify) -> None:
+    info = fit.scene.info
+    if info.geobox.crs is None:
+        notify(f"{info.source} has no CRS, so the outputs have none either")
+        return
+    low, high = bundle.spec.pixel_size
+    size = pixel_size_m(info.geobox)
+    if size is not None and not low / 2 <= size <= high * 2:
+        notify(
+            f"pixels of {size:.3g} m: {bundle.spec.name} was trained on {low:g} to {high:g} m;"
+            " expect a poorer map"
+        )
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=4)
+
+
+@contextlib.contextmanager
+def _closing(scene: SceneReader) -> Iterator[SceneReader]:
+    try:
+        yield scene
+    finally:
+        scene.close()
