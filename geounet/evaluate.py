@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from geounet.errors import SceneError
+from geounet.errors import OptionError, SceneError
 from geounet.legend import read_legend
 from geounet.metrics import BoundaryScore, ClassScore, Confusion, mean
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
@@ -164,10 +164,11 @@ def evaluate(  # noqa: PLR0913  what the command line offers
     Raises:
         SceneError: A raster cannot be read or holds no codes, the grids differ, or no pixel can
             be scored.
-        OptionError: ``tolerance`` cannot be used.
+        OptionError: ``tolerance`` or ``classes`` cannot be used.
     """
     edges, counts = BoundaryScore(tolerance=tolerance), Confusion()
     recode = _Recode(ignore=frozenset(ignore), remap=dict(remap or {}))
+    names = _by_code(classes or {})
     with closing(open_scene(pred)) as ours, closing(open_scene(labels)) as theirs:
         check_same_grid(ours.info, theirs.info)
         for strip in _strips(ours, theirs, recode, edges.halo):
@@ -179,7 +180,7 @@ def evaluate(  # noqa: PLR0913  what the command line offers
                 f"no pixel can be scored: {ours.info.source} and {theirs.info.source} have no pixel"
                 " where both are valid and the label is not ignored"
             )
-        return _report(ours.info, theirs.info, counts, edges, classes)
+        return _report(ours.info, theirs.info, counts, edges, names)
 
 
 def check_same_grid(pred: SceneInfo, labels: SceneInfo) -> None:
@@ -199,8 +200,8 @@ def check_same_grid(pred: SceneInfo, labels: SceneInfo) -> None:
     ours, theirs = pred.geobox.crs, labels.geobox.crs
     if ours is not None and theirs is not None and not _same_crs(ours, theirs):
         raise SceneError(
-            f"the grids differ: {labels.source} is in {theirs}, {pred.source} in {ours}:"
-            f" {_warp(pred, labels)}"
+            f"the grids differ: {labels.source} is in {_name(theirs)}, {pred.source}"
+            f" in {_name(ours)}: {_warp(pred, labels)}"
         )
     shift = _largest_shift(pred.geobox, labels.geobox)
     if shift > GRID_TOLERANCE:
@@ -213,6 +214,10 @@ def check_same_grid(pred: SceneInfo, labels: SceneInfo) -> None:
 
 def _same_crs(one: CRS, other: CRS) -> bool:
     return one == other or one.proj.equals(other.proj, ignore_axis_order=True)
+
+
+def _name(crs: CRS) -> str:
+    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)
 
 
 def _largest_shift(one: GeoBox, other: GeoBox) -> float:
@@ -319,17 +324,25 @@ def _codes(
     return np.where(valid, data, 0).astype(np.int32), valid
 
 
+def _by_code(classes: Mapping[str, int]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for name, code in classes.items():
+        if code in names:
+            raise OptionError(f"class code {code} has two names, {names[code]!r} and {name!r}")
+        names[code] = name
+    return names
+
+
 def _report(
     pred: SceneInfo,
     labels: SceneInfo,
     counts: Confusion,
     edges: BoundaryScore,
-    classes: Mapping[str, int] | None,
+    given: dict[int, str],
 ) -> EvaluationReport:
     legend = read_legend(pred.source)
-    wanted = {code: name for name, code in (classes or {}).items()}
-    known = set(wanted) or set(legend)
-    names = {code: c.name for code, c in {**read_legend(labels.source), **legend}.items()} | wanted
+    known = set(given) or set(legend)
+    names = {code: c.name for code, c in {**read_legend(labels.source), **legend}.items()} | given
     codes = sorted(known | set(counts.codes))
     scores = [counts.score(code) for code in codes]
     known |= {score.code for score in scores if score.predicted}

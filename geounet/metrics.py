@@ -203,7 +203,7 @@ def boundary(codes: NDArray[np.integer], valid: NDArray[np.bool_]) -> NDArray[np
         differ = (codes[upper] != codes[lower]) & valid[upper] & valid[lower]
         edge[upper] |= differ
         edge[lower] |= differ
-    return np.where(edge, codes, _NONE).astype(np.int32)
+    return np.where(edge, codes.astype(np.int32), np.int32(_NONE))
 
 
 def mean(values: Iterable[float]) -> float:

@@ -37,6 +37,9 @@ COMPOSITES: tuple[tuple[str, ...], ...] = (
 STRETCH = (2.0, 98.0)
 """Percentiles of the valid pixels that become black and white."""
 
+GAMMA = 0.8
+"""Exponent that lifts dark woods and water of optical scenes."""
+
 _NO_DATA = np.array([232, 231, 228], np.float32)
 _STRIP_PIXELS = 4 << 20
 _SHARES_SHOWN = 0.0005
@@ -94,7 +97,7 @@ def class_shares(classes: SceneReader) -> tuple[dict[int, float], float]:
     Every pixel is counted, a strip at a time; in a geographic CRS it weighs what its latitude
     makes it cover.
     """
-    info, area = classes.info, {}
+    info, area = classes.info, dict[int, float]()
     rows = max(16, _STRIP_PIXELS // info.width)
     valid_area = total = 0.0
     for start in range(0, info.height, rows):
@@ -156,27 +159,28 @@ def choose_bands(info: SceneInfo) -> tuple[tuple[int, ...], str]:
 
 
 def stretched(raster: Raster) -> NDArray[np.float32]:
-    """Colours (height, width, 3), 0..255: each channel stretched over its valid pixels."""
-    data = raster.data.astype(np.float32)
-    if len(data) == 2:  # noqa: PLR2004  radar: two polarisations and their ratio
-        data = _with_ratio(data, raster.valid)
-    layers = [_stretch(layer, raster.valid) for layer in data]
-    return np.stack(layers * (3 if len(layers) == 1 else 1), axis=-1)
+    """Colours (height, width, 3), 0..255, stretched over the valid pixels of each channel."""
+    data, valid = raster.data.astype(np.float32), raster.valid
+    radar = len(data) == 2  # noqa: PLR2004  two polarisations; their ratio is the third channel
+    if radar:
+        data = _with_ratio(data, valid)
+    if not valid.any():
+        return np.zeros((*valid.shape, 3), np.float32)
+    low, high = np.percentile(data[:, valid], STRETCH, axis=1)
+    if radar:  # speckle fills the range: leave it room, or every pixel is garish
+        low, high = low - 0.05 * (high - low), high + 0.2 * (high - low)
+    else:  # meet halfway between a stretch of each band and one of all, to keep hues natural
+        low, high = (low + low.min()) / 2, (high + high.max()) / 2
+    span = np.maximum(high - low, 1e-9)[:, None, None]
+    scaled = np.clip((np.where(valid, data, 0) - low[:, None, None]) / span, 0, 1)
+    rgb = np.moveaxis(255 * scaled ** (1.0 if radar else GAMMA), 0, -1)
+    return np.broadcast_to(rgb, (*valid.shape, 3)).astype(np.float32)
 
 
 def _with_ratio(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
     if not (data[:, valid] < 0).any():  # linear power; shown in dB
-        data = 10 * np.log10(np.maximum(data, 1e-6))
+        data = (10 * np.log10(np.maximum(data, 1e-6))).astype(np.float32)
     return np.concatenate([data, data[:1] - data[1:]])
-
-
-def _stretch(layer: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    values = layer[valid]
-    if values.size == 0:
-        return np.zeros_like(layer)
-    low, high = np.percentile(values, STRETCH)
-    scaled = (np.where(valid, layer, low) - low) / max(high - low, 1e-9)
-    return (255 * np.clip(scaled, 0, 1)).astype(np.float32)
 
 
 def _overlay(
@@ -224,7 +228,8 @@ def metres_per_pixel(grid: GeoBox) -> float | None:
         return None
     try:
         to_degrees = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
-        lon, lat = to_degrees.transform(*zip(*ends, strict=True), errcheck=True)
+        (x0, y0), (x1, y1) = ends
+        lon, lat = to_degrees.transform([x0, x1], [y0, y1], errcheck=True)
     except ProjError:
         return None
     length = float(geod.inv(lon[0], lat[0], lon[1], lat[1])[2])

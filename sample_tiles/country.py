@@ -120,7 +120,7 @@ def flood(plan: Plan, valley: Valley) -> tuple[Mask, Mask]:
     ponds = ndimage.binary_opening(low & ~joined, iterations=2)
     water = joined | ponds | _lakes(plan, valley)
     water = ndimage.binary_opening(water) | bed
-    return no_specks(water, 6), valley.river < 0
+    return no_specks(water, 30), valley.river < 0
 
 
 def _lakes(plan: Plan, valley: Valley) -> Mask:

@@ -22,6 +22,8 @@ def maps(draw, codes=(0, 1, 2)):
     shape = draw(SHAPES)
     code = st.sampled_from(codes)
     two = [draw(hnp.arrays(np.int32, shape, elements=code)) for _ in range(2)]
+    if min(codes) >= 0:  # as they come from files
+        two[0] = two[0].astype(draw(st.sampled_from([np.uint8, np.uint16, np.int32])))
     return *two, draw(hnp.arrays(bool, shape))
 
 
