@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.etree import ElementTree as ET  # the file lies beside the user's own raster
 
@@ -44,23 +43,15 @@ def read_legend(path: str | Path) -> dict[int, ClassDef]:
         return named
     names = _category_names(Path(f"{path}.aux.xml"))
     return {
-        code: ClassDef(code=code, name=name, color=table.get(code, palette_color(rank)))
+        code: ClassDef(code=code, name=name, color=table.get(code, PALETTE[rank % len(PALETTE)]))
         for rank, (code, name) in enumerate(sorted(names.items()))
     }
 
 
-def complete_legend(known: Mapping[int, ClassDef], codes: Iterable[int]) -> dict[int, ClassDef]:
-    """``known`` and, named by their code, all other ``codes`` of 0..254, in rising order."""
-    every = sorted({*known, *(code for code in codes if 0 <= code < NODATA)})
-    return {
-        code: known.get(code) or ClassDef(code=code, name=str(code), color=palette_color(rank))
-        for rank, code in enumerate(every)
-    }
-
-
-def palette_color(rank: int) -> str:
-    """A colour for the ``rank``-th class."""
-    return PALETTE[rank % len(PALETTE)]
+def palette_color(rank: int) -> tuple[int, int, int]:
+    """Red, green and blue (0..255) for the ``rank``-th class."""
+    red, green, blue = bytes.fromhex(PALETTE[rank % len(PALETTE)][1:])
+    return red, green, blue
 
 
 def _header(path: str) -> tuple[str, dict[int, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -13,15 +13,15 @@ from odc.geo.geobox import GeoBox
 from PIL import Image
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
+from scipy import ndimage
 
 from geounet.bands import match_bands
-from geounet.classes import ClassDef
-from geounet.errors import BandError, OptionError, OutputError
+from geounet.errors import BandError, OptionError, OutputError, SceneError
 from geounet.evaluate import check_same_grid
-from geounet.legend import complete_legend, read_legend
+from geounet.legend import palette_color, read_legend
 from geounet.raster import Raster
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
-from geounet.sheet import Sheet, draw_sheet
+from geounet.sheet import Color, Sheet, draw_sheet
 from geounet.staging import Staging, check_outputs
 from geounet.window import Window
 
@@ -39,6 +39,9 @@ STRETCH = (2.0, 98.0)
 
 GAMMA = 0.8
 """Exponent that lifts dark woods and water of optical scenes."""
+
+MOST_CLASSES = 64
+"""More values than this are no classes."""
 
 _NO_DATA = np.array([232, 231, 228], np.float32)
 _STRIP_PIXELS = 4 << 20
@@ -126,7 +129,7 @@ def _look(scene: SceneReader, classes: SceneReader, max_size: int) -> Sheet:
     fine = scene.preview(2 * max_size, bands)  # twice as fine, then averaged: no aliasing
     mapped = classes.preview(2 * max_size, [1])
     shares, missing = class_shares(classes)
-    legend = complete_legend(read_legend(classes.info.source), shares)
+    legend = paints(classes.info.source, shares)
     rgb = stretched(fine)
     overlay = _overlay(rgb, fine.valid, mapped, legend)
     size = _picture_size(fine.valid.shape, max_size)
@@ -138,7 +141,7 @@ def _look(scene: SceneReader, classes: SceneReader, max_size: int) -> Sheet:
         title=info.name,
         subtitle=_subtitle(info),
         caption=caption,
-        legend=_entries(legend, shares, missing),
+        legend=(*_entries(legend, shares), *_missing(missing)),
         metres=None if ground is None else ground * info.width / size[0],
     )
 
@@ -180,23 +183,46 @@ def stretched(raster: Raster) -> NDArray[np.float32]:
 def _with_ratio(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
     if not (data[:, valid] < 0).any():  # linear power; shown in dB
         data = (10 * np.log10(np.maximum(data, 1e-6))).astype(np.float32)
-    return np.concatenate([data, data[:1] - data[1:]])
+    floor = np.percentile(data[1][valid], 5) if valid.any() else 0  # below lies mostly noise
+    ratio = data[0] - np.maximum(data[1], floor)
+    calm = ndimage.uniform_filter(np.where(valid, ratio, 0), 3)  # speckle counts twice in a ratio
+    return np.concatenate([data, calm[None]])
+
+
+def paints(source: str, codes: Collection[int]) -> dict[int, tuple[str, Color]]:
+    """Name and colour of each code, from the legend of the class map or, failing that, made up.
+
+    Raises:
+        SceneError: There are too many codes for a class map.
+    """
+    if len(codes) > MOST_CLASSES:
+        raise SceneError(
+            f"{source} holds {len(codes)} different values, more than a picture can tell apart"
+            f" ({MOST_CLASSES}): give the class map"
+        )
+    known = read_legend(source)
+    return {
+        code: (known[code].name, known[code].rgb)
+        if code in known
+        else (str(code), palette_color(rank))
+        for rank, code in enumerate(sorted(codes))
+    }
 
 
 def _overlay(
     rgb: NDArray[np.float32],
     valid: NDArray[np.bool_],
     mapped: Raster,
-    legend: Mapping[int, ClassDef],
+    legend: Mapping[int, tuple[str, Color]],
 ) -> NDArray[np.float32]:
     """Class colours with the light and shade of the scene (height, width, 3)."""
-    codes = np.clip(mapped.data[0], 0, 255).astype(np.uint8)
-    table = np.tile(_NO_DATA, (256, 1))
-    for code, entry in legend.items():
-        table[code] = entry.rgb
+    codes = np.array(sorted(legend), dtype=np.int64)
+    colors = np.array([legend[code][1] for code in sorted(legend)] or [(0, 0, 0)], np.float32)
+    labels = np.where(mapped.valid, mapped.data[0], codes[0] if codes.size else 0)
+    rank = np.clip(np.searchsorted(codes, labels), 0, len(colors) - 1)
     grey = rgb @ np.array([0.35, 0.45, 0.20], np.float32)
     shade = np.where(valid, 0.72 + 0.42 * grey / 255, 1.0)
-    painted = np.clip(table[codes] * shade[..., None], 0, 255)
+    painted = np.clip(colors[rank] * shade[..., None], 0, 255)
     return np.where(mapped.valid[..., None], painted, _NO_DATA).astype(np.float32)
 
 
@@ -248,17 +274,16 @@ def _subtitle(info: SceneInfo) -> str:
 
 
 def _entries(
-    legend: Mapping[int, ClassDef], shares: Mapping[int, float], missing: float
-) -> tuple[tuple[str, tuple[int, int, int]], ...]:
-    entries = [
-        (f"{entry.name}  {_percent(shares[code])}", entry.rgb)
-        for code, entry in legend.items()
-        if shares.get(code, 0) > 0
-    ]
-    if missing > _SHARES_SHOWN:
-        red, green, blue = _NO_DATA.astype(int).tolist()
-        entries.append((f"no data  {_percent(missing)} of the scene", (red, green, blue)))
-    return tuple(entries)
+    legend: Mapping[int, tuple[str, Color]], shares: Mapping[int, float]
+) -> list[tuple[str, Color]]:
+    return [(f"{name}  {_percent(shares[code])}", rgb) for code, (name, rgb) in legend.items()]
+
+
+def _missing(share: float) -> list[tuple[str, Color]]:
+    if share < _SHARES_SHOWN:
+        return []
+    red, green, blue = _NO_DATA.astype(int).tolist()
+    return [(f"no data  {_percent(share)} of the scene", (red, green, blue))]
 
 
 def _percent(share: float) -> str:

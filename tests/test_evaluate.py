@@ -19,7 +19,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from geounet import evaluate as module
 from geounet.errors import OptionError, SceneError
 from geounet.evaluate import evaluate
-from geounet.legend import complete_legend, read_legend
+from geounet.legend import read_legend
 from geounet.metrics import BoundaryScore, Confusion
 from geounet_cli.main import main
 
@@ -153,7 +153,6 @@ def test_legend_takes_colours_from_the_colour_table(tmp_path):
     )
     legend = read_legend(path)
     assert [(c.name, c.color) for c in legend.values()] == [("a", "#010203"), ("b", "#ff0010")]
-    assert [c.name for c in complete_legend(legend, [1, 9, 255]).values()] == ["a", "b", "9"]
 
 
 @pytest.mark.parametrize("text", ["nonsense", '{"a": 1}', '[{"code": 999}]', "[1, 2]"])
