@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -237,16 +238,17 @@ def _corner(grid: GeoBox) -> str:
 
 
 def _warp(pred: SceneInfo, labels: SceneInfo) -> str:
-    """The command that brings the labels onto the grid of the prediction."""
-    if not (pred.georeferenced and labels.georeferenced) or pred.geobox.crs is None:
+    """How to bring the labels onto the grid of the prediction, as a command where there is one."""
+    grid = pred.geobox
+    rotated = grid.affine.b or grid.affine.d
+    if not (pred.georeferenced and labels.georeferenced) or grid.crs is None or rotated:
         return f"cut or resample {labels.source} to the same pixels"
-    box = pred.geobox.extent.boundingbox
-    code = pred.geobox.crs.epsg
+    box = grid.extent.boundingbox
     return (
         f"bring {labels.source} onto its grid with gdalwarp -r near"
-        f"{f' -t_srs EPSG:{code}' if code else ''}"
+        f"{f' -t_srs EPSG:{grid.crs.epsg}' if grid.crs.epsg else ''}"
         f" -te {box.left:.12g} {box.bottom:.12g} {box.right:.12g} {box.top:.12g}"
-        f" -ts {pred.width} {pred.height} {labels.source} OUT.tif"
+        f" -ts {pred.width} {pred.height} {shlex.quote(labels.source)} OUT.tif"
     )
 
 

@@ -78,8 +78,9 @@ def draw_sheet(sheet: Sheet) -> Image.Image:
 
 def nice_length(limit: float) -> float:
     """The largest of 1, 2, 5 x 10**n that is not above ``limit`` (> 0)."""
-    power = 10.0 ** math.floor(math.log10(limit))
-    return max(step * power for step in (1, 2, 5) if step * power <= limit)
+    power = math.floor(math.log10(limit)) - 1  # one lower: the logarithm may round up
+    steps = [float(f"{digit}e{power + more}") for more in (0, 1, 2) for digit in (1, 2, 5)]
+    return max(step for step in steps if step <= limit)
 
 
 def _lay_out(sheet: Sheet) -> _Layout:

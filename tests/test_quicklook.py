@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 from PIL import Image
@@ -168,10 +168,13 @@ def test_no_place_no_scale(tmp_path, sheets):
 
 
 @given(st.floats(1e-3, 1e7))
+@example(0.001)
+@example(1000.0)
+@example(999.9999999999999)
 def test_nice_lengths_are_the_largest_round_ones_that_fit(limit):
     length = nice_length(limit)
-    assert limit / 2.5 < length * 1.0000001
-    assert length <= limit * 1.0000001
+    assert limit / 2.5 <= length * 1.0000001
+    assert length <= limit
     assert f"{length:e}"[0] in "125"
 
 
