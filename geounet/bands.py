@@ -67,15 +67,15 @@ SENSORS: Mapping[str, Mapping[str, str]] = {
 """Sensor -> its band numbers -> canonical name."""
 
 _HINTS: Mapping[str, re.Pattern[str]] = {
-    "Sentinel-2": re.compile(r"S2[ABCD]_|SENTINEL-?2|\bS2\b|T\d{2}[A-Z]{3}_\d{8}T", re.I),
-    "Landsat 8-9": re.compile(r"L[COT]0[89]_|LANDSAT[-_ ]?[89]", re.I),
-    "Landsat 4-7": re.compile(r"L[TEM]0[4-7]_|LANDSAT[-_ ]?[4-7]", re.I),
+    "Sentinel-2": re.compile(r"S2[ABCD]_|SENTINEL-?2|\bS2\b|T\d{2}[A-Z]{3}_\d{8}T", re.IGNORECASE),
+    "Landsat 8-9": re.compile(r"L[COT]0[89]_|LANDSAT[-_ ]?[89]", re.IGNORECASE),
+    "Landsat 4-7": re.compile(r"L[TEM]0[4-7]_|LANDSAT[-_ ]?[4-7]", re.IGNORECASE),
 }
 _NUMBERED = re.compile(
-    r"(?:^|[^A-Za-z0-9])(?:SR_|TOA_)?B(?:AND)?[ _]?0?(\d{1,2}A?)(?![A-Za-z0-9])", re.I
+    r"(?:^|[^A-Za-z0-9])(?:SR_|TOA_)?B(?:AND)?[ _]?0?(\d{1,2}A?)(?![A-Za-z0-9])", re.IGNORECASE
 )
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
-_PLACEHOLDER = re.compile(r"band[ _]?\d+", re.I)
+_PLACEHOLDER = re.compile(r"band[ _]?\d+", re.IGNORECASE)
 
 
 def canonical_name(text: str) -> str | None:
@@ -90,7 +90,7 @@ def canonical_name(text: str) -> str | None:
 
 
 def band_number(text: str) -> str | None:
-    """The sensor band number in a description (``"SR_B2"``, ``"T32_B08_10m"`` -> ``"B2"``, ``"B8"``).
+    """The sensor band number in a description (``"T32_B08_10m"`` -> ``"B8"``).
 
     A bare ``Band 3``, as many tools write it when they know nothing, is not one.
     """

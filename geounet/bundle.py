@@ -1,7 +1,8 @@
 """One model on disk: a zip of spec, weights (safetensors) and their hashes. Data, never code.
 
-The members are ``spec.json``, ``weights.safetensors`` and ``manifest.json``, which holds the SHA-256
-of the other two. Nothing in it is ever unpickled; a file that holds a pickle is refused by name.
+The members are ``spec.json``, ``weights.safetensors`` and ``manifest.json``, which holds the
+SHA-256 of the other two. Nothing in it is ever unpickled; a file that holds a pickle is refused by
+name.
 """
 
 from __future__ import annotations

@@ -45,7 +45,7 @@ class StripFeeder:
     """Iterates over the strips of a tile grid.
 
     Rows are read in whole blocks and those shared by two strips are kept, so that no block is
-    decoded twice; memory holds one padded strip and one buffer of rows, whatever the scene's height.
+    decoded twice; memory holds one padded strip and one buffer of rows, for any scene height.
     """
 
     scene: SceneReader
@@ -134,9 +134,7 @@ class _RowBuffer:
         self.start = start
 
 
-def pad(
-    rows: NDArray[Any], have: Window, want: Window, scene: Window
-) -> NDArray[Any]:
+def pad(rows: NDArray[Any], have: Window, want: Window, scene: Window) -> NDArray[Any]:
     """Rows (bands, height, width) of ``have`` extended to ``want`` by mirroring the scene.
 
     ``have`` is full width and lies in the scene; it holds every row that a mirror within the halo

@@ -138,7 +138,7 @@ class BoundaryScore:
     _total: Counter[tuple[str, int]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.tolerance < 1000:  # noqa: PLR2004  far beyond any use, and finite
+        if not 0 <= self.tolerance < 1000:
             raise OptionError(f"boundary tolerance {self.tolerance} must be 0 to 1000 pixels")
 
     @property

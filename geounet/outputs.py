@@ -14,7 +14,6 @@ from geounet.bundle import Bundle
 from geounet.classes import ClassScheme
 from geounet.errors import OutputError
 from geounet.options import SegmentOptions
-from geounet.polygonize import PolygonLayerWriter, StripPolygonizer
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip

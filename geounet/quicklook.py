@@ -77,7 +77,7 @@ def render_quicklook(
         OptionError: ``max_size`` is too small, or ``out`` is no PNG.
     """
     out = Path(out)
-    if max_size < 64:  # noqa: PLR2004  below, nothing can be read
+    if max_size < 64:
         raise OptionError(f"max_size {max_size} is too small for a picture: use 64 or more")
     if out.suffix.lower() != ".png":
         raise OptionError(f"{out} is not a PNG: give a name that ends in .png")
@@ -154,17 +154,17 @@ def choose_bands(info: SceneInfo) -> tuple[tuple[int, ...], str]:
             picked = match_bands(wanted, names, hint=info.hint)
         except BandError:
             continue
-        shown = wanted if len(wanted) > 2 else (*wanted, f"{wanted[0]} / {wanted[1]}")  # noqa: PLR2004
+        shown = wanted if len(wanted) > 2 else (*wanted, f"{wanted[0]} / {wanted[1]}")
         return picked, ", ".join(shown)
     data = [i for i, band in enumerate(info.bands, start=1) if not band.is_alpha] or [1]
-    picked = tuple(data[:3]) if len(data) > 2 else (data[0],)  # noqa: PLR2004
+    picked = tuple(data[:3]) if len(data) > 2 else (data[0],)
     return picked, "band " + ", ".join(names[i - 1] or str(i) for i in picked)
 
 
 def stretched(raster: Raster) -> NDArray[np.float32]:
     """Colours (height, width, 3), 0..255, stretched over the valid pixels of each channel."""
     data, valid = raster.data.astype(np.float32), raster.valid
-    radar = len(data) == 2  # noqa: PLR2004  two polarisations; their ratio is the third channel
+    radar = len(data) == 2
     if radar:
         data = _with_ratio(data, valid)
     if not valid.any():
@@ -269,7 +269,7 @@ def _subtitle(info: SceneInfo) -> str:
         parts.append(f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name))
     size = metres_per_pixel(info.geobox) if info.georeferenced else None
     if size is not None:
-        parts.append(f"{size:.3g} m a pixel" if size < 1000 else f"{size / 1000:.3g} km a pixel")  # noqa: PLR2004
+        parts.append(f"{size:.3g} m a pixel" if size < 1000 else f"{size / 1000:.3g} km a pixel")
     return "  ·  ".join(parts)
 
 

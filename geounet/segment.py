@@ -6,14 +6,13 @@ import contextlib
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import numpy as np
 
-from geounet.area import pixel_size_m
 from geounet.aoi import AreaOfInterest
+from geounet.area import pixel_size_m
 from geounet.errors import BandError, GeounetError, SceneError
 from geounet.feed import StripFeeder
 from geounet.fit import Fit, Reading, check_values, fit_scene
@@ -149,9 +148,7 @@ def segment_array(array: Any, options: SegmentOptions) -> xr.DataArray:
     )
 
 
-def choose_model(
-    scene: SceneReader, options: SegmentOptions, notify: Notify
-) -> tuple[Bundle, Fit]:
+def choose_model(scene: SceneReader, options: SegmentOptions, notify: Notify) -> tuple[Bundle, Fit]:
     """The model asked for, or the bundled one whose bands the scene has; values checked.
 
     Raises:
@@ -198,9 +195,7 @@ class _Run:
 
         info = fit.scene.info
         self.fit, self.bundle, self.options = fit, bundle, options
-        self.wanted = (
-            None if options.aoi is None else AreaOfInterest.read(options.aoi, info.geobox)
-        )
+        self.wanted = None if options.aoi is None else AreaOfInterest.read(options.aoi, info.geobox)
         self.engine: TorchEngine = TorchEngine(
             bundle, fit.normalizer, device=options.device, precision=options.precision
         )
@@ -217,9 +212,7 @@ class _Run:
 def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress | None) -> None:
     """Read ahead, compute here, write behind."""
     info = run.fit.scene.info
-    feeder = StripFeeder(
-        scene=run.fit.scene, bands=run.fit.bands, grid=run.grid, wanted=run.wanted
-    )
+    feeder = StripFeeder(scene=run.fit.scene, bands=run.fit.bands, grid=run.grid, wanted=run.wanted)
 
     def consume(strip: Strip) -> None:
         for sink in sinks:
@@ -227,9 +220,7 @@ def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress |
 
     with Ahead(feeder, depth=1) as feeds, Behind(consume, depth=2) as behind:
         for feed in feeds:
-            strip = segment_strip(
-                run.engine, feed, run.grid, confidence=run.options.confidence
-            )
+            strip = segment_strip(run.engine, feed, run.grid, confidence=run.options.confidence)
             behind.put(strip)
             if progress is not None:
                 progress(strip.window.row_end * info.width, info.window.size)

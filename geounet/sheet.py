@@ -140,7 +140,7 @@ def _scale_bar(image: Image.Image, layout: _Layout, picture: Image.Image, metres
     """White on a dark, half-transparent plate in the lower left corner of the scene."""
     unit, font = layout.unit, _font(layout.unit)
     length = nice_length(metres * picture.width * 0.3)
-    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"  # noqa: PLR2004
+    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     bar = length / metres
     plate = round(max(bar, font.getlength(label)) + 1.2 * unit), round(2.6 * unit)
     if plate[0] > picture.width or plate[1] > picture.height:
@@ -177,7 +177,7 @@ def _fit(text: str, font: _Font, room: float) -> str:
     if font.getlength(text) <= room:
         return text
     keep = len(text) - 1
-    while keep > 2 and font.getlength(_shortened(text, keep)) > room:  # noqa: PLR2004
+    while keep > 2 and font.getlength(_shortened(text, keep)) > room:
         keep -= 1
     return _shortened(text, keep)
 

@@ -79,7 +79,7 @@ class ModelSpec:
     seam: Seam = "exact"
     """How tiles are joined: exact (halo >= receptive radius) or blended by a taper."""
     bf16_agreement: float | None = None
-    """Share of pixels with the same label in bfloat16 as in float32 on unseen data; None: unknown."""
+    """Share of pixels with the same label in bfloat16 as in float32; None: unknown."""
 
     def __post_init__(self) -> None:
         if not self.name or not all(c.isdigit() or c.islower() or c == "-" for c in self.name):

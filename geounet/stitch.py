@@ -56,6 +56,4 @@ def _minibatches(feed: Feed, grid: TileGrid, size: int) -> list[list[Tile]]:
     for tile in grid.tiles(feed.window.row_off // grid.tile):
         if feed.data is not None and feed.valid[tile.core.relative_to(feed.window).slices].any():
             by_shape.setdefault((tile.read.height, tile.read.width), []).append(tile)
-    return [
-        tiles[i : i + size] for tiles in by_shape.values() for i in range(0, len(tiles), size)
-    ]
+    return [tiles[i : i + size] for tiles in by_shape.values() for i in range(0, len(tiles), size)]

@@ -164,7 +164,7 @@ class StripWriter:
 
 def color_table(scheme: ClassScheme) -> dict[int, tuple[int, int, int, int]]:
     """Code -> RGBA for every code; nodata is transparent."""
-    table = {code: (0, 0, 0, 255) for code in range(256)}
+    table = dict.fromkeys(range(256), (0, 0, 0, 255))
     table.update({c.code: (*c.rgb, 255) for c in scheme})
     table[NODATA] = (0, 0, 0, 0)
     return table

@@ -41,8 +41,7 @@ def _header(info: SceneInfo) -> list[str]:
     crs = "none" if grid.crs is None else _crs_name(grid.crs)
     lines = [
         f"scene: {info.source}",
-        f"size:  {info.width} x {info.height} px (width x height), blocks of"
-        f" {info.block[1]} x {info.block[0]}",
+        f"size:  {info.width} x {info.height} px, blocks of {info.block[1]} x {info.block[0]}",
         f"CRS:   {crs}",
     ]
     if not info.georeferenced:

@@ -27,7 +27,7 @@ def add_parser(verbs: Any) -> None:
     show.set_defaults(run=run_show)
 
 
-def run_list(args: argparse.Namespace) -> int:
+def run_list(_args: argparse.Namespace) -> int:
     """List the bundled models."""
     from geounet.models import bundled_models, load_model
 

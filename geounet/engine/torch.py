@@ -42,9 +42,7 @@ class TorchEngine:
         precision: str = "auto",
     ) -> None:
         self._device = resolve_device(device)
-        self._precision = resolve_precision(
-            precision, self._device, bundle.spec.bf16_agreement
-        )
+        self._precision = resolve_precision(precision, self._device, bundle.spec.bf16_agreement)
         self._dtype = dtype_of(self._precision)
         network = bundle.network
         self._stride = network.stride
@@ -160,7 +158,7 @@ class TorchEngine:
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
-    """A copy in which each batch norm that follows a convolution is part of it (evaluation mode)."""
+    """A copy in which each batch norm is part of the convolution before it (evaluation mode)."""
     folded = copy.deepcopy(network).eval()
     for module in folded.modules():
         if isinstance(module, nn.Sequential):

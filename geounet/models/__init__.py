@@ -29,6 +29,5 @@ def load_model(name_or_path: str | Path) -> Bundle:
     if Path(text).suffix == SUFFIX or Path(text).exists():
         return load_bundle(text)
     raise ModelError(
-        f"there is no model {text!r}: give a path to a {SUFFIX} file or one of"
-        f" {', '.join(bundled)}"
+        f"there is no model {text!r}: give a path to a {SUFFIX} file or one of {', '.join(bundled)}"
     )

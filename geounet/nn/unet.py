@@ -35,8 +35,8 @@ class UNet(nn.Module):
     Segmentation" (https://arxiv.org/abs/1505.04597), figure 1: double 3x3 convolutions, 2x2 max
     pooling, 2x2 transposed convolutions that halve the channels, concatenated skips, 1x1 output.
     Differs from the paper in batch normalisation after each 3x3 convolution and in "same" padding;
-    with a halo of at least :attr:`radius` the padding reaches no pixel that is kept, so tiles are as
-    exact as the paper's unpadded ones.
+    with a halo of at least :attr:`radius` the padding reaches no pixel that is kept, so tiles are
+    as exact as the paper's unpadded ones.
 
     Maps (batch, in_bands, height, width) to logits (batch, classes, height, width); height and
     width must be multiples of :attr:`stride`.

@@ -29,7 +29,7 @@ __all__ = [
     "open_scene",
 ]
 
-SceneSource = Union[str, Path, Sequence[Union[str, Path]], "xr.DataArray", SceneReader]
+SceneSource = Union[str, Path, Sequence[str | Path], "xr.DataArray", SceneReader]
 """What a scene can be given as."""
 
 _XARRAY_SUFFIXES = (".nc", ".nc4", ".netcdf", ".cdf", ".zarr")

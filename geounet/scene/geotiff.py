@@ -172,7 +172,7 @@ def short_name(path: str) -> str:
     stem = name.rsplit(":", 1)[-1]
     for _ in range(2):
         head, dot, tail = stem.rpartition(".")
-        if not (dot and head and tail.isalnum() and len(tail) <= 5 and not tail.isdigit()):  # noqa: PLR2004
+        if not (dot and head and tail.isalnum() and len(tail) <= 5 and not tail.isdigit()):
             break
         stem = head
     return stem or "scene"
@@ -197,8 +197,10 @@ def _bands(dataset: Any) -> Iterator[SceneBand]:
 def _geobox(dataset: Any, path: str) -> GeoBox:
     transform: Affine = dataset.transform
     if transform.is_degenerate:
-        raise SceneError(f"{path}: its transform {tuple(transform)[:6]} has no area: mend it with"
-                         " gdal_edit.py -a_ullr")
+        raise SceneError(
+            f"{path}: its transform {tuple(transform)[:6]} has no area: mend it with"
+            " gdal_edit.py -a_ullr"
+        )
     try:
         return GeoBox(dataset.shape, transform, dataset.crs or None)
     except Exception as error:  # pyproj and odc-geo raise many kinds for a CRS they cannot read

@@ -114,9 +114,9 @@ def _named(band: SceneBand, path: str) -> SceneBand:
 
 
 def _common_name(paths: Sequence[str]) -> str:
-    """What the file names have in common, or the folder (``LC08_..._SR_B2.TIF`` -> ``LC08_...``)."""
+    """What the file names share, or the folder (``LC08_x_SR_B2.TIF ...`` -> ``LC08_x``)."""
     stems = [short_name(p) for p in paths]
-    common = os.path.commonprefix(stems)
+    common = os.path.commonprefix(stems)  # noqa: RUF071  character by character is what is wanted
     for tail in ("_B", "_SR", "_T"):
         common = common.rstrip("_-. 0").removesuffix(tail)
     common = common.strip("_-. ")

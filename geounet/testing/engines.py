@@ -1,0 +1,36 @@
+"""Engines that need no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geounet.engine import Prediction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EchoEngine:
+    """Returns its first band as labels: whatever comes out of a run must equal the scene."""
+
+    halo: int = 0
+    """Context that is cut off."""
+    minibatch: int = 1
+    """Tiles at once."""
+    stride: int = 1
+    """Total stride that is claimed."""
+    device: str = "cpu"
+    """Never used."""
+    precision: str = "fp32"
+    """Never used."""
+
+    def predict(
+        self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool
+    ) -> Prediction:
+        """The first band, without the halo; confidence is 100 where valid and 0 elsewhere."""
+        inner = slice(self.halo, -self.halo or None)
+        labels = tiles[:, 0, inner, inner].astype(np.uint8)
+        percent = valid[:, inner, inner].astype(np.uint8) * np.uint8(100)
+        return Prediction(labels=labels, confidence=percent if confidence else None)

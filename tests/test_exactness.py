@@ -1,0 +1,237 @@
+"""Laws 2, 3 and 6 on arrays: identity, exactness, nodata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geounet.bands import Normalizer
+from geounet.bundle import Bundle, load_bundle
+from geounet.classes import NODATA
+from geounet.engine.torch import TorchEngine
+from geounet.feed import StripFeeder
+from geounet.scene import MemoryScene
+from geounet.stitch import segment_strip
+from geounet.testing import EchoEngine, random_bundle
+from geounet.testing.bundles import random_spec
+from geounet.tiling import TileGrid, mirror_index, round_up
+
+RNG = np.random.default_rng(7)
+
+
+def run(engine, scene, tile, *, halo=None, stride=None, wanted=None, confidence=False):
+    info = scene.info
+    grid = TileGrid.cover(
+        height=info.height,
+        width=info.width,
+        tile=tile,
+        halo=engine.halo if halo is None else halo,
+        stride=engine.stride if stride is None else stride,
+    )
+    bands = range(1, len(info.bands) + 1)
+    feeder = StripFeeder(scene=scene, bands=bands, grid=grid, wanted=wanted)
+    strips = [segment_strip(engine, feed, grid, confidence=confidence) for feed in feeder]
+    labels = np.concatenate([s.labels for s in strips])
+    if not confidence:
+        return labels
+    return labels, np.concatenate([s.confidence for s in strips])
+
+
+@given(
+    height=st.integers(1, 70),
+    width=st.integers(1, 70),
+    tile=st.integers(1, 64),
+    halo=st.integers(0, 40),
+    stride=st.sampled_from([1, 4, 8]),
+    minibatch=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+def test_identity(height, width, tile, halo, stride, minibatch, seed) -> None:
+    rng = np.random.default_rng(seed)
+    data = rng.integers(0, 200, (1, height, width), dtype=np.uint8)
+    valid = rng.random((height, width)) < rng.choice([0.0, 0.5, 1.0])
+    engine = EchoEngine(halo=round_up(halo, stride), minibatch=minibatch, stride=stride)
+    labels, percent = run(engine, MemoryScene.of(data, valid=valid), tile, confidence=True)
+    assert np.array_equal(labels, np.where(valid, data[0], NODATA))
+    assert np.array_equal(percent, np.where(valid, 100, NODATA))
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    spec = random_spec(("a", "b"), classes=4, width=4, depth=3)
+    path = random_bundle(Path(tmp_path_factory.mktemp("bundle")) / "random.geounet", spec)
+    return load_bundle(path)
+
+
+def engine_of(bundle: Bundle, precision: str = "fp32") -> TorchEngine:
+    normalizer = Normalizer.of(bundle.spec.bands, bundle.spec.clip)
+    return TorchEngine(bundle, normalizer, device="cpu", precision=precision)
+
+
+def whole_scene_logits(engine: TorchEngine, data, valid):
+    """The reference of law 3: one pass over the mirror-padded scene, written independently."""
+    _, height, width = data.shape
+    halo, stride = engine.halo, engine.stride
+    rows = mirror_index(-halo, round_up(height, stride) + halo, height)
+    cols = mirror_index(-halo, round_up(width, stride) + halo, width)
+    padded, mask = data[:, rows][:, :, cols], valid[rows][:, cols]
+    logits = engine.logits(padded[None], mask[None])[0]
+    return logits[:, halo : halo + height, halo : halo + width]
+
+
+@pytest.mark.parametrize("tile", [8, 24, 64, 96, 200])
+@pytest.mark.parametrize("shape", [(130, 157), (200, 96), (40, 31), (1, 90), (90, 1), (5, 5)])
+def test_exactness_labels_do_not_depend_on_the_cut(bundle: Bundle, tile: int, shape) -> None:
+    engine = engine_of(bundle)
+    data = RNG.normal(size=(2, *shape)).astype(np.float32)
+    valid = RNG.random(shape) < 0.97
+    expected = whole_scene_logits(engine, data, valid)
+    labels = run(engine, MemoryScene.of(data, valid=valid), tile)
+    ordered = np.sort(expected, axis=0)
+    tie = ordered[-1] - ordered[-2] < 1e-4
+    assert tie.mean() < 0.02
+    same = (labels == expected.argmax(0)) | tie | ~valid
+    assert same.all()
+    assert len(np.unique(labels[valid])) > 1 or labels.size < 100
+
+
+def test_exactness_logits_to_1e_4(bundle: Bundle) -> None:
+    engine = engine_of(bundle)
+    data = RNG.normal(size=(2, 120, 130)).astype(np.float32)
+    valid = np.ones((120, 130), bool)
+    expected = whole_scene_logits(engine, data, valid)
+    grid = TileGrid.cover(height=120, width=130, tile=32, halo=engine.halo, stride=engine.stride)
+    for feed in StripFeeder(scene=MemoryScene.of(data), bands=(1, 2), grid=grid):
+        for tile in grid.tiles(feed.window.row_off // grid.tile):
+            cut, mask = feed.cut(tile)
+            logits = engine.logits(cut[None], mask[None])[0]
+            rows, cols = tile.crop.slices
+            assert np.abs(logits[:, rows, cols] - expected[:, *tile.core.slices]).max() < 1e-4
+
+
+def test_a_halo_one_stride_too_small_is_not_exact(bundle: Bundle) -> None:
+    """The tests above could not fail if the halo did not matter."""
+    engine = engine_of(bundle)
+    data = RNG.normal(size=(2, 160, 160)).astype(np.float32)
+    valid = np.ones((160, 160), bool)
+    expected = whole_scene_logits(engine, data, valid)
+    grid = TileGrid.cover(height=160, width=160, tile=32, halo=16, stride=engine.stride)
+    tile = list(grid.tiles(2))[2]
+    feed = list(StripFeeder(scene=MemoryScene.of(data), bands=(1, 2), grid=grid))[2]
+    cut, mask = feed.cut(tile)
+    logits = engine.logits(cut[None], mask[None])[0]
+    rows, cols = tile.crop.slices
+    assert np.abs(logits[:, rows, cols] - expected[:, *tile.core.slices]).max() > 1e-2
+
+
+def test_nodata_reaches_no_further_than_the_halo_and_nan_never_spreads(bundle: Bundle) -> None:
+    engine = engine_of(bundle)
+    data = RNG.normal(size=(2, 200, 200)).astype(np.float32)
+    holed = data.copy()
+    holed[0, 100, 100] = np.nan
+    plain = run(engine, MemoryScene.of(data), 64)
+    result = run(engine, MemoryScene.of(holed), 64)
+    assert result[100, 100] == NODATA
+    assert (result == NODATA).sum() == 1
+    far = np.ones((200, 200), bool)
+    far[100 - engine.halo : 101 + engine.halo, 100 - engine.halo : 101 + engine.halo] = False
+    assert np.array_equal(result[far], plain[far])
+
+
+def test_tiles_without_a_valid_pixel_skip_the_network() -> None:
+    calls = []
+
+    class Counting(EchoEngine):
+        def predict(self, tiles, valid, *, confidence):
+            calls.append(len(tiles))
+            return EchoEngine.predict(self, tiles, valid, confidence=confidence)
+
+    valid = np.zeros((64, 64), bool)
+    valid[40, 50] = True
+    data = np.ones((1, 64, 64), np.uint8)
+    labels = run(Counting(halo=4), MemoryScene.of(data, valid=valid), 16)
+    assert sum(calls) == 1
+    assert (labels != NODATA).sum() == 1
+
+
+def test_each_row_is_read_once_and_an_area_of_interest_reads_only_its_rows() -> None:
+    data = RNG.integers(0, 200, (1, 300, 40), dtype=np.uint8)
+    scene = MemoryScene.of(data)
+    run(EchoEngine(halo=20), scene, 32)
+    assert sum(w.height for w in scene.reads) == 300
+    scene = MemoryScene.of(data)
+
+    def wanted(window):
+        rows = np.arange(window.row_off, window.row_end)
+        return np.repeat(((rows >= 130) & (rows < 150))[:, None], window.width, axis=1)
+
+    labels = run(EchoEngine(halo=20), scene, 32, wanted=wanted)
+    assert np.array_equal(labels[130:150], data[0, 130:150])
+    assert (labels[:130] == NODATA).all()
+    assert sum(w.height for w in scene.reads) <= 64 + 2 * 20
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_radius_and_stride_by_perturbation(depth: int) -> None:
+    import torch
+
+    from geounet.nn import UNet
+
+    torch.manual_seed(depth)
+    net = UNet(1, 2, width=4, depth=depth).double().eval()
+    size = round_up(net.radius, net.stride) * 2 + 5 * net.stride
+    x = torch.randn(1, 1, size, size, dtype=torch.double, requires_grad=True)
+    start = size // 2 // net.stride * net.stride
+    block = slice(start, start + net.stride)
+    (grad,) = torch.autograd.grad(net(x)[0, :, block, block].square().sum(), x)
+    hit = grad[0, 0].nonzero()
+    low, high = int(hit.min()), int(hit.max())
+    assert max(start - low, high - block.stop + 1) == net.radius
+    shifted = torch.roll(x, net.stride, dims=(2, 3))
+    inner = slice(start, start + 2 * net.stride)
+    back = slice(start + net.stride, start + 3 * net.stride)
+    with torch.no_grad():
+        assert torch.allclose(net(x)[..., inner, inner], net(shifted)[..., back, back], atol=1e-9)
+
+
+def test_out_of_memory_halves_the_minibatch_and_goes_on(bundle: Bundle, monkeypatch) -> None:
+    import torch
+
+    from geounet.errors import DeviceError
+
+    engine = engine_of(bundle)
+    engine._minibatch = 8
+    forward = engine._forward
+
+    def small_device(tiles, valid):
+        if len(tiles) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(tiles, valid)
+
+    monkeypatch.setattr(engine, "_forward", small_device)
+    tiles = RNG.normal(size=(7, 2, 128, 128)).astype(np.float32)
+    valid = np.ones((7, 128, 128), bool)
+    prediction = engine.predict(tiles, valid, confidence=True)
+    assert engine.minibatch == 2
+    assert prediction.labels.shape == (7, 128 - 2 * engine.halo, 128 - 2 * engine.halo)
+    monkeypatch.setattr(engine, "_forward", lambda t, v: small_device(np.repeat(t, 9, 0), v))
+    with pytest.raises(DeviceError, match="pass a smaller --tile"):
+        engine.predict(tiles, valid, confidence=False)
+
+
+def test_confidence_is_the_softmax_maximum_in_percent(bundle: Bundle) -> None:
+    engine = engine_of(bundle)
+    tiles = RNG.normal(size=(2, 2, 128, 128)).astype(np.float32)
+    valid = np.ones((2, 128, 128), bool)
+    logits = engine.logits(tiles, valid)[
+        ..., engine.halo : -engine.halo, engine.halo : -engine.halo
+    ]
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    expected = 100 * (odds / odds.sum(1, keepdims=True)).max(1)
+    got = engine.predict(tiles, valid, confidence=True)
+    assert np.array_equal(got.labels, logits.argmax(1))
+    assert np.abs(got.confidence - expected).max() <= 0.51
