@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,6 +43,7 @@ SENSORS: Mapping[str, Mapping[str, str]] = {
         "B8": "nir",
         "B8A": "nir08",
         "B9": "nir09",
+        "B10": "",
         "B11": "swir1",
         "B12": "swir2",
     },
@@ -54,6 +55,7 @@ SENSORS: Mapping[str, Mapping[str, str]] = {
         "B5": "nir",
         "B6": "swir1",
         "B7": "swir2",
+        **dict.fromkeys(("B8", "B9", "B10", "B11"), ""),
     },
     "Landsat 4-7": {
         "B1": "blue",
@@ -61,14 +63,23 @@ SENSORS: Mapping[str, Mapping[str, str]] = {
         "B3": "red",
         "B4": "nir",
         "B5": "swir1",
+        "B6": "",
         "B7": "swir2",
+        "B8": "",
     },
 }
-"""Sensor -> its band numbers -> canonical name."""
+"""Sensor -> all its band numbers -> canonical name; empty: a band that no model here reads."""
 
+_SUBSTITUTES: Mapping[str, str] = {
+    # STAC calls Landsat's band 5 nir08; Sentinel-2's B8A lies at the same wavelength
+    "nir": "nir08",
+}
 _HINTS: Mapping[str, re.Pattern[str]] = {
-    "Sentinel-2": re.compile(r"S2[ABCD]_|SENTINEL-?2|\bS2\b|T\d{2}[A-Z]{3}_\d{8}T", re.IGNORECASE),
-    "Landsat 8-9": re.compile(r"L[COT]0[89]_|LANDSAT[-_ ]?[89]", re.IGNORECASE),
+    "Sentinel-2": re.compile(
+        r"S2[ABCD]_|SENTINEL-?2|(?<![A-Za-z0-9])S2(?![A-Za-z0-9])|T\d{2}[A-Z]{3}_\d{8}T|HLS\.S30",
+        re.IGNORECASE,
+    ),
+    "Landsat 8-9": re.compile(r"L[COT]0[89]_|LANDSAT[-_ ]?[89]|HLS\.L30", re.IGNORECASE),
     "Landsat 4-7": re.compile(r"L[TEM]0[4-7]_|LANDSAT[-_ ]?[4-7]", re.IGNORECASE),
 }
 _NUMBERED = re.compile(
@@ -76,17 +87,13 @@ _NUMBERED = re.compile(
 )
 _WORDS = re.compile(r"[^A-Za-z0-9]+")
 _PLACEHOLDER = re.compile(r"band[ _]?\d+", re.IGNORECASE)
+_LONGEST = 3  # words in a name: "short wave infrared 1" is written in many ways, but not in more
+_LISTED = 16  # bands that a message lists
 
 
 def canonical_name(text: str) -> str | None:
     """The canonical name a band description spells out, or None (``"SWIR-1"`` -> ``"swir1"``)."""
-    plain = _WORDS.sub("", text).lower()
-    for name, others in COMMON_NAMES.items():
-        if plain == name.lower() or plain in others:
-            return name
-    words = [w.lower() for w in _WORDS.split(text) if w]
-    hits = {name for name in COMMON_NAMES if name.lower() in words and len(name) > 1}
-    return hits.pop() if len(hits) == 1 else None
+    return _whole_name(text) or _name_within(text)
 
 
 def band_number(text: str) -> str | None:
@@ -106,6 +113,10 @@ def match_bands(
 ) -> tuple[int, ...]:
     """Which band of the scene answers each needed band.
 
+    By name where every needed band is named, else by the band numbers of a sensor. A sensor counts
+    only where it has all of the numbers (``B8A`` is no Landsat), and, where ``hint`` names sensors,
+    only if it is one of those: numbers that mean other bands are never guessed.
+
     Args:
         needed: Canonical names, in the model's order.
         descriptions: One text a band of the scene (None or empty: unknown).
@@ -115,24 +126,18 @@ def match_bands(
         1-based band indices, one for each of ``needed``.
 
     Raises:
-        BandError: A band is missing, or two sensors' numbering would give different answers.
+        BandError: A band is missing, two bands claim to be it, or two sensors' numbering would
+            give different answers.
     """
     texts = [d or "" for d in descriptions]
-    by_name = _first_of(canonical_name(t) for t in texts)
-    if all(name in by_name for name in needed):
-        return tuple(by_name[name] for name in needed)
-    numbers = _first_of(band_number(t) for t in texts)
-    answers = {
-        sensor: tuple(numbers[by_canonical[name]] for name in needed)
-        for sensor, table in SENSORS.items()
-        if (by_canonical := {v: k for k, v in table.items()})
-        and all(by_canonical.get(name) in numbers for name in needed)
-    }
-    named = {s: a for s, a in answers.items() if _HINTS[s].search(hint + " " + " ".join(texts))}
-    choices = set((named or answers).values())
-    if len(choices) == 1:
-        return choices.pop()
-    if choices:
+    named = {name: _named(name, texts) for name in needed}
+    if all(named.values()):
+        return tuple(_the_one(name, named[name], texts, needed) for name in needed)
+    answers = _by_number(needed, texts, f"{hint} {' '.join(texts)}")
+    if len(set(answers.values())) == 1:
+        picked = next(iter(answers.values()))
+        return tuple(_the_one(n, i, texts, needed) for n, i in zip(needed, picked, strict=True))
+    if answers:
         raise BandError(
             f"the band names fit {' and '.join(answers)}, which number their bands differently:"
             f" say which is which with --bands {_example(needed)}"
@@ -143,48 +148,113 @@ def match_bands(
     )
 
 
-def parse_band_option(text: str, needed: Sequence[str], count: int) -> tuple[int, ...]:
+def parse_band_option(
+    text: str, needed: Sequence[str], count: int, *, hint: str = ""
+) -> tuple[int, ...]:
     """The indices in ``--bands B02=1,B03=2,...`` (or names), for each of ``needed``.
 
     Raises:
-        BandError: A needed band is not given, a name is unknown, or an index is not in the scene.
+        BandError: A needed band is not given, given twice or ambiguous, or an index is not in the
+            scene.
     """
     given: dict[str, int] = {}
     for item in filter(None, (part.strip() for part in text.split(","))):
-        name, sep, index = item.partition("=")
-        if not sep or not index.strip().isdigit():
+        name, index = (part.strip() for part in (item + "=").split("=")[:2])
+        if not (name and index.isdigit() and item.count("=") == 1):
             raise BandError(f"--bands {item!r} is not NAME=INDEX, as in {_example(needed)}")
-        given[name.strip()] = int(index)
-    for name, index in given.items():
-        if not 1 <= index <= count:
+        if not 1 <= int(index) <= count:
             raise BandError(f"--bands {name}={index}: the scene has bands 1 to {count}")
-    by_name = {canonical_name(name) or name: index for name, index in given.items()}
-    if all(name in by_name for name in needed):
-        return tuple(by_name[name] for name in needed)
-    order = list(given)
+        if name in given:
+            raise BandError(f"--bands gives {name} twice: {given[name]} and {index}")
+        given[name] = int(index)
+    names = list(given)
     try:
-        picked = match_bands(needed, order)
-    except BandError:
-        missing = [name for name in needed if name not in by_name]
+        picked = match_bands(needed, names, hint=hint)
+    except BandError as error:
+        missing = [name for name in needed if not _named(name, names)]
+        why = str(error).split(":", maxsplit=1)[0] if "the model needs" not in str(error) else ""
         raise BandError(
-            f"--bands {text} does not say which band is {' '.join(missing)}:"
-            f" write --bands {_example(needed)}"
+            f"--bands {text} does not say which band is {' '.join(missing or needed)}"
+            f"{why and f' ({why})'}: write --bands {_example(needed)}"
         ) from None
-    return tuple(given[order[i - 1]] for i in picked)
+    return tuple(given[names[i - 1]] for i in picked)
 
 
-def _first_of(names: Iterable[str | None]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for index, name in enumerate(names, start=1):
-        if name is not None:
-            found.setdefault(name, index)
+def _whole_name(text: str) -> str | None:
+    """The canonical name that the text is, apart from case and separators."""
+    plain = _plain(text)
+    return next((n for n, o in COMMON_NAMES.items() if plain == n.lower() or plain in o), None)
+
+
+def _name_within(text: str) -> str | None:
+    """The one canonical name among the words of a text; the longest reading of them wins.
+
+    ``"Red edge (705 nm)"`` is rededge1 and not red; one letter is never a name.
+    """
+    words = [word for word in _WORDS.split(text) if word]
+    hits: set[str] = set()
+    start = 0
+    while start < len(words):
+        for size in range(min(_LONGEST, len(words) - start), 0, -1):
+            joined = "".join(words[start : start + size])
+            name = _whole_name(joined) if len(joined) > 1 else None
+            if name is not None:
+                hits.add(name)
+                break
+        start += size
+    return hits.pop() if len(hits) == 1 else None
+
+
+def _named(name: str, texts: Sequence[str]) -> list[int]:
+    """1-based bands that claim to be ``name``; a text that is the name beats one that holds it."""
+    whole = [i for i, t in enumerate(texts, 1) if t and _means(name, t)]
+    found = whole or [i for i, t in enumerate(texts, 1) if _name_within(t) == name]
+    if not found and name in _SUBSTITUTES:
+        return _named(_SUBSTITUTES[name], texts)
     return found
 
 
+def _means(name: str, text: str) -> bool:
+    return _plain(text) == _plain(name) or _whole_name(text) == name
+
+
+def _by_number(
+    needed: Sequence[str], texts: Sequence[str], hint: str
+) -> dict[str, tuple[tuple[int, ...], ...]]:
+    """Sensor -> for each needed band the bands (1-based) that bear its number."""
+    numbers: dict[str, list[int]] = {}
+    for index, text in enumerate(texts, start=1):
+        if (number := band_number(text)) is not None:
+            numbers.setdefault(number, []).append(index)
+    hinted = [sensor for sensor, pattern in _HINTS.items() if pattern.search(hint)]
+    answers = {}
+    for sensor in hinted or SENSORS:
+        number_of = {name: number for number, name in SENSORS[sensor].items()}
+        found = tuple(tuple(numbers.get(number_of.get(name, ""), ())) for name in needed)
+        if all(found) and set(numbers) <= set(SENSORS[sensor]):
+            answers[sensor] = found
+    return answers
+
+
+def _the_one(name: str, found: Sequence[int], texts: Sequence[str], needed: Sequence[str]) -> int:
+    if len(found) == 1:
+        return found[0]
+    listing = " ".join(f"{i}={texts[i - 1]}" for i in found[:_LISTED])
+    raise BandError(
+        f"{len(found)} bands could be {name} ({listing}):"
+        f" say which is which with --bands {_example(needed)}"
+    )
+
+
+def _plain(text: str) -> str:
+    return _WORDS.sub("", text).lower()
+
+
 def _listing(texts: Sequence[str]) -> str:
-    named = " ".join(f"{i}={t}" if t else f"{i}" for i, t in enumerate(texts, start=1))
+    named = [f"{i}={t}" if t else f"{i}" for i, t in enumerate(texts, start=1)]
     noun = "band" if len(texts) == 1 else "bands"
-    return f"{len(texts)} {noun} ({named}{'' if any(texts) else ', without names'})"
+    listed = " ".join(named[:_LISTED]) + (" ..." if len(named) > _LISTED else "")
+    return f"{len(texts)} {noun} ({listed}{'' if any(texts) else ', without names'})"
 
 
 def _example(needed: Sequence[str]) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Any, Union
 
 from geounet.errors import SceneError
 from geounet.scene.geotiff import GeoTIFFScene
 from geounet.scene.memory import MemoryScene
 from geounet.scene.port import SceneBand, SceneInfo, SceneReader
 from geounet.scene.stack import StackScene
-from geounet.scene.xarray import XarrayScene, open_with_xarray
+from geounet.scene.xarray import XarrayScene
+from geounet.scene.xarray_file import XarrayFileScene, as_array
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -24,33 +25,36 @@ __all__ = [
     "SceneReader",
     "SceneSource",
     "StackScene",
+    "XarrayFileScene",
     "XarrayScene",
     "narrow",
     "open_scene",
 ]
 
-SceneSource = Union[str, Path, Sequence[str | Path], "xr.DataArray", SceneReader]
+SceneSource = Union[str, Path, Sequence[str | Path], "xr.DataArray", "xr.Dataset", SceneReader]
 """What a scene can be given as."""
 
-_XARRAY_SUFFIXES = (".nc", ".nc4", ".netcdf", ".cdf", ".zarr")
+_NETCDF = (".nc", ".nc4", ".netcdf", ".cdf")
 
 
 def open_scene(source: SceneSource) -> SceneReader:
-    """The reader for a path, URL, list of single-band files, DataArray or reader.
+    """The reader for a path, URL, list of single-band files, xarray object or reader.
+
+    Opens nothing yet: what cannot be opened is refused at the first look at ``info``.
 
     Raises:
-        SceneError: It cannot be opened, or is no raster that can be segmented.
-        DependencyError: It needs xarray, which is not installed.
+        SceneError: It is no raster that can be segmented.
     """
     if isinstance(source, (str, Path)):
         return _open_path(str(source))
+    if hasattr(source, "dims") and hasattr(source, "coords"):
+        return _open_xarray(source)
     if isinstance(source, SceneReader):
         return source
-    if hasattr(source, "dims") and hasattr(source, "coords"):
-        return XarrayScene(source)
-    if isinstance(source, Sequence):
+    if isinstance(source, Sequence) and len(source) > 0:
         return StackScene(source) if len(source) > 1 else open_scene(source[0])
-    raise SceneError(f"a {type(source).__name__} is no scene: give a path, a list or a DataArray")
+    what = "an empty list" if isinstance(source, Sequence) else f"a {type(source).__name__}"
+    raise SceneError(f"{what} is no scene: give a path, a list of paths or an xarray DataArray")
 
 
 def narrow(scene: SceneReader, bands: Sequence[int]) -> tuple[SceneReader, tuple[int, ...]]:
@@ -61,8 +65,12 @@ def narrow(scene: SceneReader, bands: Sequence[int]) -> tuple[SceneReader, tuple
 
 
 def _open_path(path: str) -> SceneReader:
-    if path.rstrip("/").lower().endswith(_XARRAY_SUFFIXES) and (
-        Path(path).exists() or path.lower().rstrip("/").endswith(".zarr")
-    ):
-        return open_with_xarray(path)
+    bare = path.rstrip("/").lower()
+    if bare.endswith(".zarr") or (bare.endswith(_NETCDF) and Path(path).exists()):
+        return XarrayFileScene(path)
     return GeoTIFFScene(path)
+
+
+def _open_xarray(source: Any) -> XarrayScene:
+    array = as_array(source, "Dataset") if hasattr(source, "data_vars") else source
+    return XarrayScene(array)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tarfile
 import threading
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -22,10 +24,14 @@ from rasterio.vrt import WarpedVRT
 from geounet.errors import SceneError
 from geounet.gdalenv import read_env
 from geounet.raster import Raster
-from geounet.scene.memory import finite
+from geounet.scene.memory import as_stored, finite
 from geounet.scene.port import SceneBand, SceneInfo
 from geounet.window import Window
 
+_LONG = 8  # bytes
+_SUFFIX = 7  # letters at most
+_PACKED = ("gz", "zip", "tgz", "tar", "bz2", "xz")
+_SOME_CRS = "EPSG:3857"
 _COLORS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 
 
@@ -73,9 +79,7 @@ class GeoTIFFScene:
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:
         """Stored values and validity of ``bands`` in ``window``."""
-        part = rasterio.windows.Window(  # type: ignore[no-untyped-call]
-            window.col_off, window.row_off, window.width, window.height
-        )
+        part = (window.row_off, window.row_end), (window.col_off, window.col_end)
         with self._dataset() as dataset:
             data = dataset.read(list(bands), window=part)
             valid = self._valid(dataset, data, bands, {"window": part})
@@ -103,17 +107,16 @@ class GeoTIFFScene:
     def _valid(
         self, dataset: Any, data: NDArray[Any], bands: Sequence[int], part: dict[str, Any]
     ) -> NDArray[np.bool_]:
+        """Whatever says that a pixel is invalid is believed: GDAL's own mask follows one only."""
         valid = finite(data)
-        shared = False
         for layer, band in zip(data, bands, strict=True):
-            flags = dataset.mask_flag_enums[band - 1]
-            if MaskFlags.nodata in flags:
-                nodata = dataset.nodatavals[band - 1]
-                if nodata is not None and not np.isnan(nodata):
-                    valid &= layer != _as_stored(nodata, layer.dtype)
-            elif MaskFlags.all_valid not in flags and not shared:
-                valid &= dataset.read_masks(band, **part) > 0
-                shared = MaskFlags.per_dataset in flags  # one mask serves all bands
+            nodata = dataset.nodatavals[band - 1]
+            if nodata is not None and not np.isnan(nodata) and _exact(layer.dtype):
+                valid &= layer != as_stored(nodata, layer.dtype)
+        for band in _masked(dataset, bands):
+            valid &= dataset.read_masks(band, **part) > 0
+        for band in _alphas(dataset):
+            valid &= dataset.read(band, **part) > 0
         return valid
 
     @contextmanager
@@ -145,37 +148,74 @@ class GeoTIFFScene:
             raise SceneError(_why_not(self._path, error)) from error
         try:
             _refuse_unusable(dataset, self._path)
-        except SceneError:
+            return dataset if self._grid is None else _Warped(dataset, self._grid)
+        except BaseException:
             dataset.close()
             raise
-        return dataset if self._grid is None else self._warped(dataset)
 
-    def _warped(self, dataset: Any) -> WarpedVRT:
-        grid = self._grid
-        assert grid is not None  # noqa: S101  for the type checker
-        masked = dataset.nodata is None and MaskFlags.all_valid in dataset.mask_flag_enums[0]
-        return WarpedVRT(
+
+class _Warped(WarpedVRT):  # type: ignore[misc]
+    """A dataset on another grid; closing it closes both."""
+
+    def __init__(self, dataset: Any, grid: GeoBox) -> None:
+        # Without a CRS both grids count in the same units, and any CRS says so to GDAL.
+        crs = _SOME_CRS if grid.crs is None else grid.crs.to_wkt()
+        has_alpha = ColorInterp.alpha in dataset.colorinterp
+        super().__init__(
             dataset,
-            crs=None if grid.crs is None else grid.crs.to_wkt(),
+            src_crs=_SOME_CRS if dataset.crs is None else None,
+            crs=crs,
             transform=grid.affine,
             height=grid.shape[0],
             width=grid.shape[1],
             resampling=Resampling.bilinear,
             nodata=dataset.nodata,
-            add_alpha=masked,  # so that pixels outside the file are invalid, not 0
+            # so that pixels outside the file are invalid, not 0
+            add_alpha=dataset.nodata is None and not has_alpha,
         )
+        self._source = dataset
+
+    def close(self) -> None:
+        super().close()
+        self._source.close()
 
 
 def short_name(path: str) -> str:
-    """File name without folders, protocol and suffixes, for default output names."""
-    name = path.rstrip("/").rsplit("/", 1)[-1].split("?")[0]
+    """File name without folders, protocol and suffix, for default output names."""
+    name = path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1].split("?")[0]
     stem = name.rsplit(":", 1)[-1]
     for _ in range(2):
-        head, dot, tail = stem.rpartition(".")
-        if not (dot and head and tail.isalnum() and len(tail) <= 5 and not tail.isdigit()):
+        head, _, tail = stem.rpartition(".")
+        if not (head and tail.isalnum() and len(tail) <= _SUFFIX and not tail.isdigit()):
             break
         stem = head
-    return stem or "scene"
+        if tail.lower() not in _PACKED:
+            break
+    return stem.strip("\"' ") or "scene"
+
+
+def _masked(dataset: Any, bands: Sequence[int]) -> list[int]:
+    """Bands whose masks are to be read: those that nodata values and alpha do not explain."""
+    found: list[int] = []
+    for band in bands:
+        flags = dataset.mask_flag_enums[band - 1]
+        if MaskFlags.all_valid in flags or MaskFlags.alpha in flags:
+            continue
+        if flags == [MaskFlags.nodata] and _exact(np.dtype(dataset.dtypes[band - 1])):
+            continue
+        found.append(band)
+        if MaskFlags.per_dataset in flags:  # one mask serves all bands
+            break
+    return found
+
+
+def _alphas(dataset: Any) -> list[int]:
+    return [i for i, c in enumerate(dataset.colorinterp, start=1) if c is ColorInterp.alpha]
+
+
+def _exact(dtype: np.dtype[Any]) -> bool:
+    """Whether rasterio's float holds every nodata value of the type (64-bit integers: no)."""
+    return dtype.kind not in "iu" or dtype.itemsize < _LONG
 
 
 def _bands(dataset: Any) -> Iterator[SceneBand]:
@@ -228,19 +268,11 @@ def _refuse_unusable(dataset: Any, path: str) -> None:
                 f"{path} is placed by RPCs, not by a grid: orthorectify it first, e.g."
                 " gdalwarp -rpc IN OUT"
             )
-        if dataset.gcps[0] and dataset.gcps[1] is not None:
+        if dataset.gcps[0]:
             raise SceneError(
                 f"{path} is placed by {len(dataset.gcps[0])} ground control points, not by a grid:"
                 " warp it first, e.g. gdalwarp -tps IN OUT"
             )
-
-
-def _as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
-    """The nodata value as the file stores it: float32 rasters are tagged with a decimal text."""
-    if dtype.kind == "f":
-        return np.asarray(nodata).astype(dtype)
-    info = np.iinfo(dtype)
-    return int(nodata) if nodata == int(nodata) and info.min <= nodata <= info.max else nodata
 
 
 def _why_not(path: str, error: Exception) -> str:
@@ -249,7 +281,20 @@ def _why_not(path: str, error: Exception) -> str:
         return f"{path} does not exist: check the path"
     if local and Path(path).is_dir():
         return f"{path} is a folder: give a raster file, or the single-band files in it"
-    return f"{path} cannot be opened as a raster ({_reason(error)})"
+    if local and zipfile.is_zipfile(path):
+        return f"{path} is a zip archive: name a raster in it, e.g. /vsizip/{path}{_inside(path)}"
+    if local and tarfile.is_tarfile(path):
+        return f"{path} is a tar archive: name a raster in it, e.g. /vsitar/{path}/NAME.tif"
+    reason = _reason(error).replace(f"'{path}'", "").replace(f"{path}:", "").strip(" .")
+    return f"{path} cannot be opened as a raster ({reason}): give a GeoTIFF or what GDAL reads"
+
+
+def _inside(path: str) -> str:
+    """The raster in a zip archive that is most likely meant."""
+    with zipfile.ZipFile(path) as archive:
+        names = [n for n in archive.namelist() if not n.endswith("/")]
+    rasters = [n for n in names if n.lower().endswith((".tif", ".tiff", ".jp2", ".img", ".vrt"))]
+    return "/" + next(iter(rasters or names), "NAME.tif")
 
 
 def _reason(error: BaseException) -> str:

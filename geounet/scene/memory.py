@@ -77,7 +77,7 @@ class MemoryScene:
         """Stored values (bands, height, width) of a window inside the scene."""
         self.reads.append(window)
         rows, cols = window.slices
-        data = self.raster.data[[b - 1 for b in bands], rows, cols]
+        data = native(self.raster.data[[b - 1 for b in bands], rows, cols])
         return Raster(
             data=data,
             valid=self.raster.valid[rows, cols] & finite(data),
@@ -87,8 +87,8 @@ class MemoryScene:
     def preview(self, max_size: int, bands: Sequence[int]) -> Raster:
         """The whole scene, decimated by taking every n-th pixel."""
         step = max(1, -(-max(self.raster.valid.shape) // max_size))
-        data = self.raster.data[[b - 1 for b in bands], ::step, ::step]
-        grid = self.raster.geobox.zoom_to(data.shape[1:])
+        data = native(self.raster.data[[b - 1 for b in bands], ::step, ::step])
+        grid = self.raster.geobox.zoom_to((data.shape[1], data.shape[2]))
         valid = self.raster.valid[::step, ::step] & finite(data)
         return Raster(data=data, valid=valid, geobox=grid)
 
@@ -97,10 +97,23 @@ class MemoryScene:
 
 
 def finite(data: NDArray[Any]) -> NDArray[np.bool_]:
-    """(height, width), True where all bands are finite; integers always are."""
+    """(height, width), True where no band is NaN or infinite (the decibels of nothing)."""
     if data.dtype.kind != "f":
         return np.ones(data.shape[1:], bool)
     return np.asarray(np.isfinite(data).all(axis=0))
+
+
+def native(data: NDArray[Any]) -> NDArray[Any]:
+    """The array in this machine's byte order, which torch needs (classic netCDF has the other)."""
+    return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
+
+
+def as_stored(nodata: float, dtype: np.dtype[Any]) -> Any:
+    """The nodata value as the file stores it: float32 rasters are tagged with a decimal text."""
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.asarray(nodata).astype(dtype)
+    return int(nodata) if float(nodata).is_integer() else nodata
 
 
 def _identity() -> Any:

@@ -81,7 +81,7 @@ class SceneReader(Protocol):
         """Stored values of ``bands`` (1-based) in ``window``, which must lie in the scene.
 
         A pixel is valid where the dataset mask, the nodata value of each of ``bands``, alpha and
-        NaN all say so.
+        NaN (or infinity) all say so. Data are in this machine's byte order.
 
         Raises:
             SceneError: The pixels cannot be read (a damaged block, a lost connection).

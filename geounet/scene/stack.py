@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from odc.geo import Geometry
 from odc.geo.geobox import GeoBox
 
 from geounet.errors import SceneError
@@ -29,7 +30,7 @@ class StackScene:
         paths: One file a band, in band order.
 
     Raises:
-        SceneError: A file has several bands, or cannot be opened.
+        SceneError: A file has several bands, cannot be opened, or lies nowhere near the others.
     """
 
     def __init__(self, paths: Sequence[str | Path]) -> None:
@@ -48,35 +49,42 @@ class StackScene:
         return StackScene([self._paths[b - 1] for b in bands])
 
     @cached_property
-    def _parts(self) -> list[GeoTIFFScene]:
+    def _grid(self) -> GeoBox:
+        return _finest([info.geobox for info in self._headers])
+
+    @cached_property
+    def _headers(self) -> list[SceneInfo]:
         plain = [GeoTIFFScene(path) for path in self._paths]
-        for part in plain:
-            count = len([b for b in part.info.bands if not b.is_alpha])
-            if count != 1:
-                raise SceneError(
-                    f"{part.info.source} has {count} bands; several files make one scene only where"
-                    " each is a single band: segment scenes one at a time"
-                )
-        grid = min((p.info.geobox for p in plain), key=_pixel_area)
+        try:
+            infos = [scene.info for scene in plain]
+        finally:
+            for scene in plain:
+                scene.close()
+        _refuse_unlike(infos)
+        return infos
+
+    @cached_property
+    def _parts(self) -> list[GeoTIFFScene]:
+        grid = self._grid
         return [
-            p if _same(p.info.geobox, grid) else GeoTIFFScene(path, grid=grid)
-            for p, path in zip(plain, self._paths, strict=True)
+            GeoTIFFScene(path, grid=None if _same(info.geobox, grid) else grid)
+            for info, path in zip(self._headers, self._paths, strict=True)
         ]
 
     @cached_property
     def info(self) -> SceneInfo:
         """The header; each band is named by its description or else by its file."""
-        infos = [part.info for part in self._parts]
-        grid = min((i.geobox for i in infos), key=_pixel_area)
-        first = next(i for i in infos if _same(i.geobox, grid))
-        return replace(
-            first,
+        infos = self._headers
+        return SceneInfo(
             name=_common_name(self._paths),
-            source=f"{self._paths[0]} and {len(self._paths) - 1} more",
-            geobox=grid,
+            source=f"{self._paths[0]} and {len(self._paths) - 1} more"
+            if len(self._paths) > 1
+            else self._paths[0],
+            geobox=self._grid,
+            georeferenced=infos[0].georeferenced,
             bands=tuple(_named(i.bands[0], p) for i, p in zip(infos, self._paths, strict=True)),
             block=max(i.block for i in infos),
-            hint=" ".join(self._paths),
+            hint=" ".join(i.hint for i in infos)[:4000],
         )
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:
@@ -101,8 +109,41 @@ def _join(parts: list[Raster]) -> Raster:
     )
 
 
-def _pixel_area(grid: GeoBox) -> float:
-    return abs(float(grid.affine.determinant))
+def _refuse_unlike(infos: Sequence[SceneInfo]) -> None:
+    first = infos[0]
+    for info in infos:
+        count = sum(not band.is_alpha for band in info.bands)
+        if count != 1:
+            raise SceneError(
+                f"{info.source} has {count} bands; several files make one scene only where each is"
+                " a single band: segment scenes one at a time"
+            )
+        if (info.geobox.crs is None) is not (first.geobox.crs is None):
+            bare, other = (info, first) if info.geobox.crs is None else (first, info)
+            raise SceneError(
+                f"{bare.source} has no CRS and {other.source} has one, so they cannot be put side"
+                " by side: set it with gdal_edit.py -a_srs"
+            )
+        if not (info.georeferenced and first.georeferenced) and info.geobox != first.geobox:
+            raise SceneError(
+                f"{info.source} and {first.source} differ in size and say nothing of their place:"
+                " give them a georeference, or resample them to one size"
+            )
+        if not info.geobox.extent.intersects(_extent(first.geobox, info.geobox)):
+            raise SceneError(
+                f"{info.source} and {first.source} do not overlap: are they of one scene?"
+                " Segment scenes one at a time"
+            )
+
+
+def _finest(grids: Sequence[GeoBox]) -> GeoBox:
+    """The grid with the smallest pixels, measured in the CRS of the first."""
+    return min(grids, key=lambda grid: _extent(grid, grids[0]).area / grid.width / grid.height)
+
+
+def _extent(grid: GeoBox, like: GeoBox) -> Geometry:
+    """The outline of a grid in the CRS of another one."""
+    return grid.extent if like.crs is None else grid.extent.to_crs(like.crs)
 
 
 def _same(a: GeoBox, b: GeoBox) -> bool:

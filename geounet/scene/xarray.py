@@ -1,27 +1,32 @@
-"""Scenes that are xarray objects, and files that xarray reads better than GDAL (netCDF, Zarr)."""
+"""Scenes that are xarray arrays, in memory or in Dask's chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geounet.errors import DependencyError, SceneError
+from geounet.errors import SceneError
 from geounet.raster import Raster
-from geounet.scene.geotiff import short_name
-from geounet.scene.memory import finite
+from geounet.scene.memory import as_stored, finite, native
 from geounet.scene.port import SceneBand, SceneInfo
 from geounet.window import Window
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_Y, _X = ("y", "lat", "latitude", "northing"), ("x", "lon", "longitude", "easting")
-_SPATIAL = 2
+SPATIAL = 2
+"""Dimensions of a raster: y and x."""
+
+_Y = ("y", "lat", "latitude", "northing", "row", "line")
+_X = ("x", "lon", "longitude", "easting", "col", "column", "sample")
+_TIME = ("time", "t", "date")
+
+T = TypeVar("T")
 
 
 class XarrayScene:
@@ -37,23 +42,22 @@ class XarrayScene:
     """
 
     def __init__(self, array: xr.DataArray, *, name: str = "", source: str = "") -> None:
-        self._array = _band_y_x(array)
         self._name = name or str(array.name or "array")
         self._source = source or f"DataArray {self._name}"
+        self._array = _band_y_x(array, self._source)
 
     @cached_property
     def info(self) -> SceneInfo:
         """The header."""
-        array = self._array
-        geobox, placed = _geobox(array, self._source)
-        chunks = array.chunks
+        geobox, placed = _geobox(self._array, self._source)
         return SceneInfo(
             name=self._name,
             source=self._source,
             geobox=geobox,
             georeferenced=placed,
-            bands=tuple(self._bands()),
-            block=(chunks[1][0], chunks[2][0]) if chunks else (1, 1),
+            bands=tuple(_bands(self._array)),
+            block=_block(self._array),
+            hint=" ".join([self._source, *map(str, self._array.attrs.values())])[:4000],
         )
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:
@@ -67,107 +71,95 @@ class XarrayScene:
         info = self.info
         step = max(1, -(-max(info.height, info.width) // max_size))
         part = self._array[[b - 1 for b in bands], ::step, ::step]
-        return self._raster(part, info.geobox.zoom_to(part.shape[1:]), bands)
+        grid = info.geobox.zoom_to((part.shape[1], part.shape[2]))
+        return self._raster(part, grid, bands)
 
     def close(self) -> None:
         """Nothing of ours is open."""
 
     def _raster(self, part: xr.DataArray, grid: GeoBox, bands: Sequence[int]) -> Raster:
         try:
-            data = np.asarray(part.values)
+            data = native(np.asarray(part.values))
         except (OSError, RuntimeError, ValueError) as error:
-            raise SceneError(f"{self._source}: the pixels cannot be read ({error})") from error
+            line = " ".join(str(error).split())[:160]
+            raise SceneError(
+                f"{self._source}: the pixels cannot be read ({line}): the file is damaged or was"
+                " cut short; get it again"
+            ) from error
         valid = finite(data)
         for layer, band in zip(data, bands, strict=True):
             nodata = self.info.bands[band - 1].nodata
             if nodata is not None and not np.isnan(nodata):
-                valid &= layer != nodata
+                valid &= layer != as_stored(nodata, layer.dtype)
         return Raster(data=data, valid=valid, geobox=grid)
 
-    def _bands(self) -> list[SceneBand]:
-        attrs, encoding = self._array.attrs, self._array.encoding
-        nodata = next(
-            (a[k] for a in (attrs, encoding) for k in ("_FillValue", "nodata") if k in a), None
-        )
-        return [
-            SceneBand(
-                name=name,
-                dtype=str(self._array.dtype),
-                scale=float(attrs.get("scale_factor", 1.0)),
-                offset=float(attrs.get("add_offset", 0.0)),
-                nodata=None if nodata is None else float(nodata),
-            )
-            for name in _band_names(self._array)
-        ]
 
-
-def open_with_xarray(path: str) -> XarrayScene:
-    """A netCDF or Zarr file; its two-dimensional variables are the bands.
-
-    Raises:
-        DependencyError: xarray is not installed.
-        SceneError: No raster in it, or several dates.
-    """
-    try:
-        import xarray as xr
-    except ImportError as error:
-        raise DependencyError(
-            f"{path} is read through xarray, which is not installed: pip install 'geounet[xarray]'"
-        ) from error
-    try:
-        dataset = xr.open_dataset(path, decode_coords="all", engine=_engine(path))
-    except (OSError, ValueError, KeyError) as error:
-        line = " ".join(str(error).split())[:160]
-        raise SceneError(f"{path} cannot be opened with xarray ({line})") from error
-    return XarrayScene(_as_array(dataset, path), name=short_name(path), source=path)
-
-
-def _engine(path: str) -> str | None:
-    return "zarr" if path.rstrip("/").endswith(".zarr") else None
-
-
-def _as_array(dataset: xr.Dataset, source: str) -> xr.DataArray:
-    import xarray as xr
-
-    rasters = {
-        str(name): variable
-        for name, variable in dataset.data_vars.items()
-        if variable.ndim >= _SPATIAL and variable.dtype.kind in "iuf"
-    }
-    if not rasters:
-        raise SceneError(f"{source} holds no two-dimensional numeric variable")
-    if len(rasters) == 1:
-        return next(iter(rasters.values()))
-    shapes = {(v.dims, v.shape) for v in rasters.values()}
-    if len(shapes) > 1:
+def _band_y_x(array: xr.DataArray, source: str) -> xr.DataArray:
+    if array.ndim < SPATIAL:
+        raise SceneError(f"{source}: dimensions {array.dims} are no raster (band, y, x)")
+    y, x = _spatial_dims(array, source)
+    rest = [dim for dim in array.dims if dim not in (y, x)]
+    extra = [dim for dim in rest if array.sizes[dim] != 1]
+    dates = [dim for dim in extra if str(dim).lower() in _TIME]
+    if len(extra) > 1 or dates:
         raise SceneError(
-            f"{source} holds variables of different shapes ({', '.join(rasters)}):"
-            " pick those of one grid with xarray and pass the array to geounet.segment"
+            f"{source} has {', '.join(f'{array.sizes[d]} {d}' for d in extra)} beside y and x:"
+            f" pick one, e.g. array.isel({(dates or extra)[0]}=0), and pass it to geounet.segment"
         )
-    joined = xr.concat(list(rasters.values()), "band", coords="minimal", compat="override")
-    return joined.assign_coords(band=list(rasters)).assign_attrs(
-        {k: v for k, v in joined.attrs.items() if k != "long_name"}
-    )
+    band = next(iter(extra), "band" if "band" in rest else None)
+    array = array.squeeze([dim for dim in rest if dim != band])
+    if array.dtype.kind not in "buif":
+        raise SceneError(f"{source} holds {array.dtype}: only real numbers can be segmented")
+    if band is None:
+        band, array = "band", array.expand_dims("band")
+    return array.transpose(band, y, x)
 
 
-def _band_y_x(array: xr.DataArray) -> xr.DataArray:
+def _spatial_dims(array: xr.DataArray, source: str) -> tuple[Hashable, Hashable]:
     lower = {str(dim).lower(): dim for dim in array.dims}
     y = next((lower[n] for n in _Y if n in lower), None)
     x = next((lower[n] for n in _X if n in lower), None)
-    if y is None or x is None:
-        if array.ndim < _SPATIAL:
-            raise SceneError(f"an array of dimensions {array.dims} is no raster (band, y, x)")
-        y, x = array.dims[-2:]
-    rest = [dim for dim in array.dims if dim not in (y, x)]
-    extra = [dim for dim in rest if array.sizes[dim] != 1]
-    if len(extra) > 1 or (extra and str(extra[0]).lower() in ("time", "t", "date")):
-        raise SceneError(
-            f"the array has {', '.join(f'{array.sizes[d]} {d}' for d in extra)} beside y and x:"
-            f" pick one, e.g. array.isel({extra[0]}=0)"
-        )
-    band = extra[0] if extra else (rest[0] if "band" in rest or len(rest) == 1 else None)
-    array = array.squeeze([dim for dim in rest if dim != band])
-    return (array.expand_dims("band") if band is None else array).transpose(band or "band", y, x)
+    if y is not None and x is not None:
+        return y, x
+    if array.ndim == SPATIAL:
+        return array.dims[0], array.dims[1]
+    raise SceneError(
+        f"{source} has dimensions {', '.join(map(str, array.dims))}: name the spatial ones y and x,"
+        f" e.g. array.rename({array.dims[-2]}='y', {array.dims[-1]}='x')"
+    )
+
+
+def _bands(array: xr.DataArray) -> list[SceneBand]:
+    names, attrs = _band_names(array), array.attrs
+    nodata = _nodata(array)
+    scales = _each(attrs, ("scales", "scale_factor"), len(names), 1.0)
+    offsets = _each(attrs, ("offsets", "add_offset"), len(names), 0.0)
+    return [
+        SceneBand(name=name, dtype=str(array.dtype), scale=scale, offset=offset, nodata=nodata)
+        for name, scale, offset in zip(names, scales, offsets, strict=True)
+    ]
+
+
+def _nodata(array: xr.DataArray) -> float | None:
+    """The stored value that means nodata.
+
+    What is in ``encoding`` has been turned into NaN by xarray already, in units that are no longer
+    those of the array; only integers, which hold no NaN, can still carry it.
+    """
+    places: list[Mapping[Any, Any]] = [array.attrs]
+    if array.dtype.kind in "iu":
+        places.append(array.encoding)
+    keys = ("_FillValue", "missing_value", "nodata", "nodatavals")
+    found = next((p[k] for p in places for k in keys if p.get(k) is not None), None)
+    return None if found is None else float(np.ravel(found)[0])
+
+
+def _each(attrs: Mapping[str, Any], keys: Sequence[str], count: int, default: float) -> list[float]:
+    """A number a band, from the first attribute that is there (one for all, or one each)."""
+    found = next((np.ravel(attrs[k]).astype(float) for k in keys if k in attrs), np.array([]))
+    if found.size in (1, count):
+        return [float(v) for v in np.broadcast_to(found, count)]
+    return [default] * count
 
 
 def _band_names(array: xr.DataArray) -> list[str]:
@@ -175,9 +167,17 @@ def _band_names(array: xr.DataArray) -> list[str]:
     if dim in array.coords and array.coords[dim].dtype.kind in "UOS":
         return [str(v) for v in array.coords[dim].values]
     long_name = array.attrs.get("long_name")
-    if isinstance(long_name, (tuple, list)) and len(long_name) == len(array):
+    if isinstance(long_name, tuple | list) and len(long_name) == len(array):
         return [str(v) for v in long_name]
     return [str(array.name or "")] if len(array) == 1 else [""] * len(array)
+
+
+def _block(array: xr.DataArray) -> tuple[int, int]:
+    """Rows and columns of the chunks, in memory or in the file."""
+    if array.chunks:
+        return array.chunks[1][0], array.chunks[2][0]
+    stored = array.encoding.get("preferred_chunks", {})
+    return int(stored.get(array.dims[1], 1)), int(stored.get(array.dims[2], 1))
 
 
 def _geobox(array: xr.DataArray, source: str) -> tuple[GeoBox, bool]:
@@ -186,9 +186,15 @@ def _geobox(array: xr.DataArray, source: str) -> tuple[GeoBox, bool]:
     geobox: Any = array.odc.geobox
     if isinstance(geobox, GeoBox):
         return geobox, True
-    if any(dim in array.coords and array.sizes[dim] > 1 for dim in array.dims[1:]):
+    y, x = array.dims[1:]
+    if y in array.coords or x in array.coords:
+        if 1 in array.shape[1:]:
+            raise SceneError(
+                f"{source}: a single row or column does not tell its pixel size: write it, e.g."
+                " with array.rio.write_transform"
+            )
         raise SceneError(
             f"{source}: its coordinates are no regular grid: resample it first, e.g. with"
             " rioxarray or xESMF"
         )
-    return GeoBox(array.shape[1:], Affine.identity(), None), False
+    return GeoBox((array.shape[1], array.shape[2]), Affine.identity(), None), False
