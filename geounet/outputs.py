@@ -9,14 +9,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from affine import Affine
+
 from geounet import qgis
+from geounet.area import PixelAreas
 from geounet.bundle import Bundle
-from geounet.classes import ClassScheme
+from geounet.classes import NODATA, ClassScheme
 from geounet.errors import OutputError
 from geounet.options import SegmentOptions
+from geounet.polygonize import PolygonLayerWriter, PolygonLayout, StripPolygonizer
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
+from geounet.window import Window
 from geounet.writer import RasterLayout, StripWriter
 
 
@@ -104,8 +109,6 @@ class Outputs:
         self._raster.abort()
         if self._confidence is not None:
             self._confidence.abort()
-        if self._polygons is not None:
-            self._polygons.abort()
 
     def write(self, strip: Strip) -> None:
         """Take the next strip.
@@ -136,6 +139,18 @@ class Outputs:
             except OSError as error:
                 raise OutputError(f"{path} cannot be written ({error.strerror})") from error
 
+    def _layer(self, final: Path) -> _ClassPolygons:
+        crs = self._scene.geobox.crs
+        layout = PolygonLayout(
+            name=final.stem,
+            scheme=self._scheme,
+            crs=None if crs is None else crs.to_wkt(),
+            style=qgis.polygon_qml(self._scheme),
+            areas=crs is not None,
+            confidence=self._paths.confidence is not None,
+        )
+        return _ClassPolygons(PolygonLayerWriter(self._staging.stage(final), layout), self._scene)
+
     def _writer(self, final: Path, *, classes: bool) -> StripWriter:
         layout = RasterLayout(
             geobox=self._scene.geobox,
@@ -146,6 +161,43 @@ class Outputs:
             tags=provenance(self._bundle),
         )
         return StripWriter(self._staging.stage(final), self._staging.scratch(final), layout)
+
+
+class _ClassPolygons:
+    """Strips into a polygon layer."""
+
+    def __init__(self, layer: PolygonLayerWriter, scene: SceneInfo) -> None:
+        self._layer = layer
+        self._areas = PixelAreas(scene.geobox)
+        # QGIS shows a raster without a place with its rows growing downwards from 0
+        affine = scene.geobox.affine if scene.georeferenced else Affine.scale(1, -1)
+        self._tracer = StripPolygonizer(width=scene.width, affine=affine, nodata=NODATA)
+
+    def write(self, strip: Strip) -> None:
+        """Take the next strip, in parts: the areas take eight bytes a pixel."""
+        for start in range(0, strip.window.height, _ROWS):
+            rows = slice(start, start + _ROWS)
+            labels = strip.labels[rows]
+            window = Window(
+                row_off=strip.window.row_off + start,
+                col_off=0,
+                height=len(labels),
+                width=strip.window.width,
+            )
+            batch = self._tracer.write(
+                labels,
+                areas=self._areas(window),
+                confidence=None if strip.confidence is None else strip.confidence[rows],
+            )
+            self._layer.write(batch)
+
+    def finish(self) -> None:
+        """Complete the layer."""
+        self._layer.write(self._tracer.finish())
+        self._layer.finish()
+
+
+_ROWS = 128
 
 
 def provenance(bundle: Bundle) -> dict[str, str]:

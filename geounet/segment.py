@@ -47,7 +47,9 @@ class Progress(Protocol):
 
 
 @overload
-def segment(scene: xr.DataArray, *, model: str | Path | None = None) -> xr.DataArray: ...
+def segment(
+    scene: xr.DataArray, *, model: str | Path | None = None, out: None = None, **options: Any
+) -> xr.DataArray: ...
 @overload
 def segment(
     scene: SceneSource,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -33,7 +34,9 @@ class Staging:
         trace: TracebackType | None,
     ) -> None:
         for path in [*(temporary for temporary, _ in self._pairs), *self._scratch]:
-            path.unlink(missing_ok=True)
+            # with what GDAL and SQLite keep beside it (-journal, .aux.xml)
+            for left in path.parent.glob(f"{glob.escape(path.name)}*"):
+                left.unlink(missing_ok=True)
 
     def stage(self, final: Path) -> Path:
         """The temporary path to write ``final`` to; same folder, same suffix, hidden."""

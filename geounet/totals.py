@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from geounet.area import pixel_area_rows
+from geounet.area import PixelAreas
 from geounet.classes import ClassScheme
 from geounet.report import ClassTotal
 from geounet.stitch import Strip
@@ -17,7 +17,8 @@ class Totals:
     """Accumulates over the strips of a scene."""
 
     def __init__(self, scheme: ClassScheme, geobox: GeoBox) -> None:
-        self._scheme, self._geobox = scheme, geobox
+        self._scheme, self._areas_of = scheme, PixelAreas(geobox)
+        self._placed = geobox.crs is not None
         self._pixels = dict.fromkeys(scheme.codes, 0)
         self._areas = dict.fromkeys(scheme.codes, 0.0)
 
@@ -28,20 +29,21 @@ class Totals:
 
     def add(self, strip: Strip) -> None:
         """Count a strip."""
-        window = strip.window
-        rows = pixel_area_rows(self._geobox, window.row_off, window.row_end)
+        areas = self._areas_of(strip.window)
         for code in self._scheme.codes:
-            counts = np.count_nonzero(strip.labels == code, axis=1)
+            hit = strip.labels == code
+            counts = np.count_nonzero(hit, axis=1)
             self._pixels[code] += int(counts.sum())
-            if rows is not None:
-                self._areas[code] += float(counts @ rows)
+            if areas is not None and counts.any():
+                by_row = areas.shape[1] == 1
+                self._areas[code] += float(counts @ areas[:, 0] if by_row else areas[hit].sum())
 
     def classes(self) -> Mapping[str, ClassTotal]:
         """Class name -> totals, in the order of the scheme; classes without a pixel too."""
-        placed = self._geobox.crs is not None
         return {
             c.name: ClassTotal(
-                pixels=self._pixels[c.code], area_m2=self._areas[c.code] if placed else None
+                pixels=self._pixels[c.code],
+                area_m2=round(self._areas[c.code], 2) if self._placed else None,
             )
             for c in self._scheme
         }

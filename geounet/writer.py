@@ -96,9 +96,7 @@ class StripWriter:
             self._dataset.close()
 
     def _flush(self) -> None:
-        window = rasterio.windows.Window(  # type: ignore[no-untyped-call]
-            0, self._written, self._width, self._filled
-        )
+        window = rasterio.windows.Window(0, self._written, self._width, self._filled)
         rows = self._rows[: self._filled]
         self._guard(lambda: self._dataset.write(rows, 1, window=window))
         self._written += self._filled
@@ -144,9 +142,7 @@ class StripWriter:
         )
         # GDAL reports a full disk late or not at all: read the last block back.
         with rasterio.open(self._path) as cog:
-            last = rasterio.windows.Window(  # type: ignore[no-untyped-call]
-                self._width - 1, self._height - 1, 1, 1
-            )
+            last = rasterio.windows.Window(self._width - 1, self._height - 1, 1, 1)
             cog.read(1, window=last)
 
     def _guard(self, action: Any) -> Any:

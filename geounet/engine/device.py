@@ -81,7 +81,7 @@ def _half(device: torch.device) -> str:
 
 def _cpu_has_bf16() -> bool:
     """Whether the CPU multiplies bfloat16 in hardware; emulation is slower than float32."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return False
     if not hasattr(torch.cpu, "get_capabilities"):  # torch < 2.8 cannot tell
         return False

@@ -47,11 +47,10 @@ class TorchEngine:
         network = bundle.network
         self._stride = network.stride
         self._halo = round_up(network.radius, network.stride)
-        self._network = (
-            fold_batch_norm(network)
-            .to(device=self._device, dtype=self._dtype)
-            .to(memory_format=torch.channels_last)
-        )
+        self._network = fold_batch_norm(network).to(device=self._device, dtype=self._dtype)
+        for parameter in self._network.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self._normalizer = normalizer
         self._constants = self._to_device(normalizer)
         codes = torch.tensor(bundle.spec.classes.codes, dtype=torch.uint8)
