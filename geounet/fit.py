@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.bands import Normalizer, match_bands, parse_band_option
-from geounet.errors import ValueRangeError
+from geounet.errors import BandError, OptionError, ValueRangeError
 from geounet.scene import SceneBand, SceneInfo, SceneReader, narrow
 from geounet.spec import ModelSpec
 from geounet.window import Window
@@ -33,7 +34,13 @@ class Reading:
     scale: float | None = None
     """Stored value times this is the model's unit; None: from the scene's tags."""
     offset: float | None = None
-    """Added after the scale; None: from the scene's tags."""
+    """Added after the scale; None: from the scene's tags (0 where a scale is given)."""
+
+    def __post_init__(self) -> None:
+        if self.scale is not None and not (math.isfinite(self.scale) and self.scale != 0):
+            raise OptionError(f"--scale {self.scale:g}: give a number that is not 0, as in 0.0001")
+        if self.offset is not None and not math.isfinite(self.offset):
+            raise OptionError(f"--offset {self.offset:g}: give a number, as in -0.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,15 +65,24 @@ def fit_scene(scene: SceneReader, spec: ModelSpec, reading: Reading | None = Non
     reading = reading or Reading()
     bands = _match(scene.info, spec, reading.bands)
     chosen = [scene.info.bands[b - 1] for b in bands]
-    scale = [b.scale if reading.scale is None else reading.scale for b in chosen]
-    offset = [
-        (b.offset if reading.scale is None else 0.0) if reading.offset is None else reading.offset
-        for b in chosen
-    ]
+    scale, offset = _scaling(spec, chosen, reading)
     _check_scaled(scene.info.source, spec, chosen, scale)
     reader, bands = narrow(scene, bands)
     normalizer = Normalizer.of(spec.bands, spec.clip, scale, offset)
     return Fit(scene=reader, bands=bands, normalizer=normalizer)
+
+
+def _scaling(
+    spec: ModelSpec, bands: Sequence[SceneBand], reading: Reading
+) -> tuple[list[float], list[float]]:
+    """Scale and offset of each band: the user's, or else the tags'.
+
+    A model of unit "any" was trained on stored values, so tags do not count for it.
+    """
+    tagged = spec.unit != "any" and reading.scale is None
+    scale = [b.scale if tagged else reading.scale or 1.0 for b in bands]
+    offset = [b.offset if tagged else 0.0 for b in bands]
+    return scale, offset if reading.offset is None else [reading.offset] * len(bands)
 
 
 def check_values(fit: Fit, spec: ModelSpec) -> None:
@@ -94,19 +110,26 @@ def check_values(fit: Fit, spec: ModelSpec) -> None:
 
 
 def _match(info: SceneInfo, spec: ModelSpec, option: str | None) -> tuple[int, ...]:
-    if option is not None:
-        return parse_band_option(option, spec.band_names, len(info.bands))
-    names = ["" if band.is_alpha else band.name for band in info.bands]
-    return match_bands(spec.band_names, names, hint=info.hint)
+    try:
+        if option is not None:
+            return parse_band_option(option, spec.band_names, len(info.bands), hint=info.hint)
+        names = ["" if band.is_alpha else band.name for band in info.bands]
+        return match_bands(spec.band_names, names, hint=info.hint)
+    except BandError as error:
+        raise BandError(f"{info.source}: {error}") from error
 
 
 def _check_scaled(
     name: str, spec: ModelSpec, bands: Sequence[SceneBand], scale: Sequence[float]
 ) -> None:
-    integer = any(np.dtype(b.dtype).kind in "iu" for b in bands)
-    if spec.unit == "reflectance" and integer and all(s == 1.0 for s in scale):
+    raw = [
+        band
+        for band, factor in zip(bands, scale, strict=True)
+        if np.dtype(band.dtype).kind in "iu" and factor == 1.0
+    ]
+    if spec.unit == "reflectance" and raw:
         raise ValueRangeError(
-            f"{name}: stores {bands[0].dtype} without a scale tag, so its values are not the"
+            f"{name}: stores {raw[0].dtype} without a scale tag, so its values are not the"
             f" reflectance (0 to 1) that {spec.name} expects: {_SCALES}; a photo (0 to 255) has no"
             " reflectance"
         )
