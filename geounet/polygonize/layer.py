@@ -98,6 +98,7 @@ class PolygonLayerWriter:
                 list(fields),
                 layer=layout.name,
                 driver="GPKG",
+                dataset_options={"VERSION": "1.3"},  # 1.4 makes GDAL up to 3.6 warn at each opening
                 geometry_type="Polygon",
                 crs=layout.crs,
                 append=self._created,
