@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from odc.geo import Geometry
 from odc.geo.geobox import GeoBox
+from rasterio.warp import transform_bounds
 
 from geounet.errors import SceneError
 from geounet.raster import Raster
@@ -129,7 +129,7 @@ def _refuse_unlike(infos: Sequence[SceneInfo]) -> None:
                 f"{info.source} and {first.source} differ in size and say nothing of their place:"
                 " give them a georeference, or resample them to one size"
             )
-        if not info.geobox.extent.intersects(_extent(first.geobox, info.geobox)):
+        if not _overlap(first.geobox, info.geobox):
             raise SceneError(
                 f"{info.source} and {first.source} do not overlap: are they of one scene?"
                 " Segment scenes one at a time"
@@ -138,12 +138,31 @@ def _refuse_unlike(infos: Sequence[SceneInfo]) -> None:
 
 def _finest(grids: Sequence[GeoBox]) -> GeoBox:
     """The grid with the smallest pixels, measured in the CRS of the first."""
-    return min(grids, key=lambda grid: _extent(grid, grids[0]).area / grid.width / grid.height)
+    return min(grids, key=lambda grid: _pixel_area(grid, grids[0]))
 
 
-def _extent(grid: GeoBox, like: GeoBox) -> Geometry:
-    """The outline of a grid in the CRS of another one."""
-    return grid.extent if like.crs is None else grid.extent.to_crs(like.crs)
+def _pixel_area(grid: GeoBox, like: GeoBox) -> float:
+    if grid.crs == like.crs:
+        return abs(float(grid.affine.determinant))
+    left, bottom, right, top = _bounds(grid, like)
+    return (right - left) * (top - bottom) / (grid.width * grid.height)
+
+
+def _bounds(grid: GeoBox, like: GeoBox) -> tuple[float, float, float, float]:
+    """Left, bottom, right, top of a grid in the CRS of another one."""
+    left, bottom, right, top = grid.boundingbox
+    if grid.crs is None or like.crs is None or grid.crs == like.crs:
+        return left, bottom, right, top
+    found: tuple[float, float, float, float] = transform_bounds(
+        grid.crs.to_wkt(), like.crs.to_wkt(), left, bottom, right, top
+    )
+    return found
+
+
+def _overlap(a: GeoBox, b: GeoBox) -> bool:
+    left, bottom, right, top = _bounds(a, a)
+    west, south, east, north = _bounds(b, a)
+    return left < east and west < right and bottom < north and south < top
 
 
 def _same(a: GeoBox, b: GeoBox) -> bool:
@@ -155,10 +174,11 @@ def _named(band: SceneBand, path: str) -> SceneBand:
 
 
 def _common_name(paths: Sequence[str]) -> str:
-    """What the file names share, or the folder (``LC08_x_SR_B2.TIF ...`` -> ``LC08_x``)."""
-    stems = [short_name(p) for p in paths]
-    common = os.path.commonprefix(stems)  # noqa: RUF071  character by character is what is wanted
-    for tail in ("_B", "_SR", "_T"):
-        common = common.rstrip("_-. 0").removesuffix(tail)
-    common = common.strip("_-. ")
+    """The words that all file names begin with, or else the folder.
+
+    ``LC08_x_SR_B2.TIF ...`` -> ``LC08_x``, ``s1a-grd-vv.tiff s1a-grd-vh.tiff`` -> ``s1a-grd``
+    """
+    common = os.path.commonprefix([short_name(p) for p in paths])  # noqa: RUF071  of characters
+    words = common[: 1 + max(common.rfind(sep) for sep in "_-. ")] or common.rstrip("B0")
+    common = words.strip("_-. ").removesuffix("_SR")
     return common if len(common) > 1 else (Path(paths[0]).resolve().parent.name or "scene")
