@@ -40,7 +40,7 @@ Notify = Callable[[str], None]
 
 
 class Progress(Protocol):
-    """Called after each strip."""
+    """Called at the start and after each minibatch of tiles."""
 
     def __call__(self, done: int, total: int) -> None:
         """``done`` of ``total`` pixels of the scene are finished."""
@@ -213,19 +213,26 @@ class _Run:
 
 def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress | None) -> None:
     """Read ahead, compute here, write behind."""
-    info = run.fit.scene.info
+    done, total = 0, run.fit.scene.info.window.size
     feeder = StripFeeder(scene=run.fit.scene, bands=run.fit.bands, grid=run.grid, wanted=run.wanted)
 
     def consume(strip: Strip) -> None:
         for sink in sinks:
             sink(strip)
 
+    def advance(pixels: int) -> None:
+        nonlocal done
+        done += pixels
+        if progress is not None:
+            progress(done, total)
+
+    advance(0)
     with Ahead(feeder, depth=1) as feeds, Behind(consume, depth=2) as behind:
         for feed in feeds:
-            strip = segment_strip(run.engine, feed, run.grid, confidence=run.options.confidence)
+            strip = segment_strip(
+                run.engine, feed, run.grid, confidence=run.options.confidence, advance=advance
+            )
             behind.put(strip)
-            if progress is not None:
-                progress(strip.window.row_end * info.width, info.window.size)
 
 
 def _report(run: _Run, paths: OutputPaths, totals: Totals, seconds: float) -> SegmentReport:

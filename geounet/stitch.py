@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,11 +27,20 @@ class Strip:
     """(rows, width), percent, 255 where invalid; None where it was not asked for."""
 
 
-def segment_strip(engine: Engine, feed: Feed, grid: TileGrid, *, confidence: bool) -> Strip:
+def segment_strip(
+    engine: Engine,
+    feed: Feed,
+    grid: TileGrid,
+    *,
+    confidence: bool,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Strip:
     """Run the tiles of one strip and paste their cores (exact stitching).
 
-    Tiles without a valid pixel skip the network. Tiles of one shape share minibatches.
+    Tiles without a valid pixel skip the network. Tiles of one shape share minibatches. ``advance``
+    hears how many output pixels are done after each minibatch, those of skipped tiles at the end.
     """
+    left = feed.window.size
     shape = feed.window.height, feed.window.width
     labels = np.full(shape, NODATA, np.uint8)
     percent = np.full(shape, NODATA, np.uint8) if confidence else None
@@ -44,9 +54,13 @@ def segment_strip(engine: Engine, feed: Feed, grid: TileGrid, *, confidence: boo
             labels[core.slices] = prediction.labels[i][inner]
             if percent is not None and prediction.confidence is not None:
                 percent[core.slices] = prediction.confidence[i][inner]
+        done = sum(tile.core.size for tile in group)
+        left -= done
+        advance(done)
     labels[~feed.valid] = NODATA
     if percent is not None:
         percent[~feed.valid] = NODATA
+    advance(left)
     return Strip(window=feed.window, labels=labels, confidence=percent)
 
 

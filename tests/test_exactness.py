@@ -191,7 +191,7 @@ def test_radius_and_stride_by_perturbation(depth: int) -> None:
     hit = grad[0, 0].nonzero()
     low, high = int(hit.min()), int(hit.max())
     assert max(start - low, high - block.stop + 1) == net.radius
-    shifted = torch.roll(x, net.stride, dims=(2, 3))
+    shifted = torch.roll(x, (net.stride, net.stride), dims=(2, 3))
     inner = slice(start, start + 2 * net.stride)
     back = slice(start + net.stride, start + 3 * net.stride)
     with torch.no_grad():

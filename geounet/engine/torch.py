@@ -15,7 +15,7 @@ from geounet.bands import Normalizer
 from geounet.bundle import Bundle
 from geounet.engine.device import dtype_of, resolve_device, resolve_precision
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
-from geounet.errors import DeviceError
+from geounet.errors import DeviceError, ModelError
 from geounet.tiling import round_up
 
 _MINIBATCH = {"cpu": 1, "cuda": 8, "mps": 4}
@@ -41,6 +41,11 @@ class TorchEngine:
         device: str = "auto",
         precision: str = "auto",
     ) -> None:
+        if bundle.spec.seam != "exact":
+            raise ModelError(
+                f"{bundle.path}: its tiles must be blended ({bundle.spec.seam}), which this geounet"
+                " does not do: install a geounet that fits the model"
+            )
         self._device = resolve_device(device)
         self._precision = resolve_precision(precision, self._device, bundle.spec.bf16_agreement)
         self._dtype = dtype_of(self._precision)
