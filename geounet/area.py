@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,84 +15,139 @@ from pyproj.exceptions import ProjError
 
 from geounet.window import Window
 
-_NODE_M = 20_000.0  # between nodes the area of a pixel is as good as linear
-_PROBE_M = 5.0  # a smaller quadrilateral drowns in the rounding of longitudes
+_NODES = 320  # an ellipsoid's radius; between nodes the area of a pixel is as good as linear
+_PROBE_M = 5.0  # a smaller quadrilateral drowns in the rounding of angles
+_EARTH_M = 6_371_007.2  # only for rough sizes
 
 
 class PixelAreas:
     """Area in square metres of each pixel of a grid.
 
     A pixel's corners are taken to longitude and authalic latitude, where areas are true (Snyder
-    1987, "Map Projections: A Working Manual", eq. 3-12), so a Web-Mercator, polar, rotated or
-    geographic grid needs no case of its own. Where the grid has no place on an ellipsoid (a local
-    CRS), areas are planar in the CRS's unit.
+    1987, "Map Projections: A Working Manual", eq. 3-11 and 3-12), and measured in Lambert's
+    azimuthal equal-area projection around the pixel itself (eq. 24-2). So Web Mercator, a pole, the
+    antimeridian or a rotated grid need no case of their own. Rows of a geographic grid are zones,
+    whose area is known in closed form. Where the grid has no place on an ellipsoid (a local CRS),
+    and past the edge of a projection, areas are planar.
+
+    Law (window): the areas of a window are those of the whole grid at its pixels.
 
     Args:
         geobox: The grid; without a CRS there are no areas.
     """
 
     def __init__(self, geobox: GeoBox) -> None:
-        self._geobox = geobox
+        self._affine = geobox.affine
         self._crs = None if geobox.crs is None else pyproj.CRS.from_wkt(geobox.crs.to_wkt())
-        affine = geobox.affine
-        self._by_row = bool(
-            self._crs is not None and self._crs.is_geographic and affine.b == affine.d == 0
-        )
-        self._planar = abs(float(affine.determinant)) * _metres_per_unit(self._crs) ** 2
+        self._planar = abs(float(self._affine.determinant)) * _metres_per_unit(self._crs) ** 2
+        self._side = math.sqrt(self._planar) or 1.0
+        self._globe = None if self._crs is None else _Globe.of(self._crs)
+        upright = self._affine.b == self._affine.d == 0
+        self._zonal = self._crs is not None and self._crs.is_geographic and upright
 
     def __call__(self, window: Window) -> NDArray[np.float64] | None:
         """Areas of a window, float64 of shape (rows, 1) or (rows, columns); None without a CRS."""
         if self._crs is None:
             return None
-        if self._by_row:
-            return self._at(np.arange(window.row_off, window.row_end), np.zeros(1))
-        rows, cols = (
-            self._nodes(start, stop)
-            for start, stop in (
-                (window.row_off, window.row_end),
-                (window.col_off, window.col_end),
-            )
-        )
-        nodes = self._at(rows, cols)
+        if self._globe is None:
+            return np.full((window.height, 1), self._planar)
+        if self._zonal:
+            return self._zones(self._globe, window)
+        side = self._globe.semi_major / _NODES / self._side
+        rows = _nodes(window.row_off, window.row_end, side)
+        cols = _nodes(window.col_off, window.col_end, side)
+        nodes = self._at(self._globe, rows, cols)
         along = _lerp(nodes, cols, np.arange(window.col_off, window.col_end))
         return _lerp(along.T, rows, np.arange(window.row_off, window.row_end)).T
 
-    def _nodes(self, start: int, stop: int) -> NDArray[np.float64]:
-        """Positions of a lattice that does not depend on the window, around it."""
-        step = max(1, min(256, int(_NODE_M / math.sqrt(self._planar or 1.0))))
-        return np.arange(start // step * step, stop + step, step, dtype=float)
+    def _zones(self, globe: _Globe, window: Window) -> NDArray[np.float64]:
+        """Areas (rows, 1) of pixels between two meridians and two parallels."""
+        edges = np.arange(window.row_off, window.row_end + 1) * self._affine.e + self._affine.f
+        limit = math.pi / 2
+        zone = globe.zone_area(np.clip(edges * globe.radians_per_unit, -limit, limit))
+        return np.abs(np.diff(zone) * self._affine.a * globe.radians_per_unit)[:, None]
 
-    def _at(self, rows: NDArray[np.number], cols: NDArray[np.number]) -> NDArray[np.float64]:
+    def _at(
+        self, globe: _Globe, rows: NDArray[np.number], cols: NDArray[np.number]
+    ) -> NDArray[np.float64]:
         """Areas (rows, cols) of the pixels at these positions."""
-        half = max(0.5, _PROBE_M / math.sqrt(self._planar or 1.0)) if not self._by_row else 0.5
+        half = max(0.5, _PROBE_M / self._side)
         col, row = np.meshgrid(cols + 0.5, rows + 0.5)
-        corners = [self._authalic(col + half * x, row + half * y) for x, y in _CORNERS]
-        doubled = np.zeros(row.shape)
-        east = corners[0][0]
-        for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
-            doubled += _turn(x0 - east) * y1 - _turn(x1 - east) * y0
-        areas = np.abs(doubled) / 2 / (2 * half) ** 2
-        # past the edge of the Earth, or around a pole: what the rest of the grid has
-        bad = ~np.isfinite(areas) | (areas <= 0)
-        for x, _ in corners:
-            bad |= np.abs(_turn(x - east)) > math.pi / 2
-        if bad.any():
-            areas[bad] = self._planar if bad.all() else np.median(areas[~bad])
-        return areas
+        corners = [
+            globe.vectors(*place(self._affine, col + half * x, row + half * y)) for x, y in _CORNERS
+        ]
+        areas = globe.quadrilateral(corners) / (2 * half) ** 2
+        return np.where(areas > 0, areas, self._planar)
 
-    def _authalic(
-        self, col: NDArray[np.float64], row: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Longitude in radians, and what times it is an area in square metres."""
-        x, y = place(self._geobox.affine, col, row)
-        to_degrees, (semi_major, eccentricity) = _to_degrees(self._crs)
-        if to_degrees is not None:
-            x, y = to_degrees.transform(x, y, errcheck=False)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Globe:
+    """From the coordinates of a CRS to the sphere with the area of its ellipsoid."""
+
+    to_angles: pyproj.Transformer | None
+    """To the longitude and latitude of the CRS's own datum; None: they are already."""
+    radians_per_unit: float
+    """Of those: degrees, or grads in France."""
+    semi_major: float
+    """Metres."""
+    eccentricity: float
+    """Of the ellipsoid, 0 for a sphere."""
+
+    @classmethod
+    def of(cls, crs: pyproj.CRS) -> _Globe | None:
+        """None where the CRS has no place on an ellipsoid."""
+        geodetic, ellipsoid = crs.geodetic_crs, crs.ellipsoid
+        if geodetic is None or ellipsoid is None:
+            return None
+        flat = geodetic.to_2d()  # a compound CRS would ask for a height
+        to_angles = None
+        if not crs.is_geographic:
+            try:
+                to_angles = pyproj.Transformer.from_crs(crs, flat, always_xy=True)
+            except ProjError:
+                return None
+        ratio = ellipsoid.semi_minor_metre / ellipsoid.semi_major_metre
+        return cls(
+            to_angles=to_angles,
+            radians_per_unit=flat.axis_info[0].unit_conversion_factor or math.radians(1),
+            semi_major=ellipsoid.semi_major_metre,
+            eccentricity=math.sqrt(max(0.0, 1 - ratio**2)),
+        )
+
+    def zone_area(self, latitude: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Square metres from the equator to a latitude, a radian of longitude wide."""
+        e = self.eccentricity
+        sine = np.sin(latitude)
+        bulge = np.arctanh(e * sine) / e if e > 0 else sine
+        q = (1 - e * e) * (sine / (1 - (e * sine) ** 2) + bulge)
+        return np.asarray(self.semi_major**2 / 2 * q)
+
+    def vectors(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Unit vectors (..., 3) on the authalic sphere; not finite where there is no Earth."""
+        if self.to_angles is not None:
+            x, y = self.to_angles.transform(x, y, errcheck=False)
         with np.errstate(invalid="ignore"):
-            sine, e = np.sin(np.radians(np.clip(y, -90, 90))), eccentricity
-            bulge = np.arctanh(e * sine) / e if e > 0 else sine
-            q = (1 - e * e) * sine / (1 - (e * sine) ** 2) + (1 - e * e) * bulge
-            return np.radians(x), semi_major**2 / 2 * q
+            sine = self.zone_area(y * self.radians_per_unit) / self._pole
+            cosine = np.sqrt(np.maximum(0.0, 1 - sine * sine))
+            turn = x * self.radians_per_unit
+            return np.stack([cosine * np.cos(turn), cosine * np.sin(turn), sine], axis=-1)
+
+    def quadrilateral(self, corners: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Square metres inside four unit vectors (..., 3) in order; NaN where there is no Earth."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            centre = np.sum(corners, axis=0)
+            centre /= np.linalg.norm(centre, axis=-1, keepdims=True)
+            cosines = [(corner * centre).sum(axis=-1, keepdims=True) for corner in corners]
+            flat = [c * np.sqrt(2 / (1 + a)) for c, a in zip(corners, cosines, strict=True)]
+            across = np.cross(flat[2] - flat[0], flat[3] - flat[1])
+            areas = np.abs((across * centre).sum(axis=-1)) / 2 * self._pole
+            # corners far apart lie on two sides of a cut in the map
+            return np.where(np.min(cosines, axis=0)[..., 0] > 0.5, areas, np.nan)
+
+    @property
+    def _pole(self) -> float:
+        """The square of the sphere's radius: the zone up to the pole."""
+        return float(self.zone_area(np.array(math.pi / 2)))
 
 
 def place(
@@ -114,41 +169,17 @@ def pixel_size_m(geobox: GeoBox) -> float | None:
     return None if areas is None else math.sqrt(float(areas.mean()))
 
 
-@lru_cache(maxsize=16)
-def _to_degrees(crs: pyproj.CRS) -> tuple[pyproj.Transformer | None, tuple[float, float]]:
-    """To longitude and latitude on the CRS's own ellipsoid, and that: (semi-major, eccentricity).
-
-    Transformer None: the coordinates are degrees, or have no place on an ellipsoid.
-    """
-    geodetic, ellipsoid = crs.geodetic_crs, crs.ellipsoid
-    if geodetic is None or ellipsoid is None:
-        return None, (6371007.2, 0.0)
-    ratio = ellipsoid.semi_minor_metre / ellipsoid.semi_major_metre
-    shape = ellipsoid.semi_major_metre, math.sqrt(max(0.0, 1 - ratio**2))
-    if crs.is_geographic:
-        return None, shape
-    try:
-        return pyproj.Transformer.from_crs(crs, _flat(geodetic), always_xy=True), shape
-    except ProjError:
-        return None, shape
-
-
-def _flat(crs: pyproj.CRS) -> pyproj.CRS:
-    """Without height: a compound or three-dimensional CRS asks for a third coordinate."""
-    return crs.to_2d() if hasattr(crs, "to_2d") else crs
-
-
 def _metres_per_unit(crs: pyproj.CRS | None) -> float:
     if crs is None or not crs.axis_info:
         return 1.0
-    if crs.is_geographic:
-        return 111_195.0
-    return crs.axis_info[0].unit_conversion_factor or 1.0
+    factor = crs.axis_info[0].unit_conversion_factor or 1.0
+    return float(factor * _EARTH_M if crs.is_geographic else factor)
 
 
-def _turn(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same angle within half a turn of 0: longitudes jump at the antimeridian."""
-    return (angle + math.pi) % (2 * math.pi) - math.pi
+def _nodes(start: int, stop: int, side: float) -> NDArray[np.float64]:
+    """Positions around a range, on a lattice of at most ``side`` that does not depend on it."""
+    step = max(1, min(256, int(side)))
+    return np.arange(start // step * step, stop + step, step, dtype=float)
 
 
 def _lerp(
