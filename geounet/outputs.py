@@ -17,7 +17,7 @@ from geounet.bundle import Bundle
 from geounet.classes import NODATA, ClassScheme
 from geounet.errors import OutputError
 from geounet.options import SegmentOptions
-from geounet.polygonize import PolygonLayerWriter, PolygonLayout, StripPolygonizer
+from geounet.polygonize import PolygonLayerWriter, PolygonLayout, StripPolygonizer, layer_name
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
@@ -142,7 +142,7 @@ class Outputs:
     def _layer(self, final: Path) -> _ClassPolygons:
         crs = self._scene.geobox.crs
         layout = PolygonLayout(
-            name=final.stem,
+            name=layer_name(final.stem),
             scheme=self._scheme,
             crs=None if crs is None else crs.to_wkt(),
             style=qgis.polygon_qml(self._scheme),

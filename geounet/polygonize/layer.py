@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import warnings
 from collections.abc import Callable
@@ -28,7 +29,7 @@ class PolygonLayout:
     """What a layer of classes looks like."""
 
     name: str
-    """Layer name."""
+    """Layer name, see :func:`layer_name`."""
     scheme: ClassScheme
     """Class codes and names."""
     crs: str | None
@@ -39,6 +40,16 @@ class PolygonLayout:
     """Whether there is a column ``area_m2``."""
     confidence: bool
     """Whether there is a column ``confidence``."""
+
+
+def layer_name(stem: str) -> str:
+    """A name that GeoPackage allows, from the name of a file.
+
+    GDAL refuses names that begin with ``gpkg`` or with punctuation, SQLite those that begin with
+    ``sqlite_``; the styles have a table of their own.
+    """
+    reserved = stem.lower().startswith(("gpkg", "sqlite_")) or stem.lower() == "layer_styles"
+    return f"classes_{stem}" if reserved or not re.match(r"\w", stem) else stem
 
 
 class PolygonLayerWriter:
@@ -80,11 +91,12 @@ class PolygonLayerWriter:
         if self._waiting or not self._created:
             self._flush()
         self._guard(self._add_style)
-        found = self._guard(lambda: pyogrio.read_info(self._path, layer=self._layout.name))
-        if found["features"] != self._count:
+        found, indexed = self._guard(self._counted)
+        if (found, indexed) != (self._count, self._count):
             raise OutputError(
-                f"{self._path.parent}: {found['features']} of {self._count} polygons were written:"
-                " free some disk space, or choose another folder with -o"
+                f"{self._path.parent}: {found} of {self._count} polygons were written, {indexed}"
+                " into the spatial index: free some disk space, or choose another folder with"
+                " --polygons"
             )
 
     def _flush(self) -> None:
@@ -143,6 +155,16 @@ class PolygonLayerWriter:
                 "INSERT INTO gpkg_contents (table_name, data_type, identifier)"
                 " VALUES ('layer_styles', 'attributes', 'layer_styles')"
             )
+
+    def _counted(self) -> tuple[int, int]:
+        """Rows of the layer and of its spatial index: GDAL tells nobody when one is cut short."""
+        name = self._layout.name.replace('"', '""')
+        with contextlib.closing(sqlite3.connect(self._path)) as database:
+            rows, boxes = (
+                database.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]  # noqa: S608
+                for table in (name, f"rtree_{name}_geom")
+            )
+        return rows, boxes
 
     def _guard(self, action: Callable[[], Any]) -> Any:
         """Run; what GDAL or SQLite report becomes OutputError."""

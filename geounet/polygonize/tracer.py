@@ -71,10 +71,12 @@ class StripPolygonizer:
             labels: (rows, width).
             areas: (rows, width) or (rows, 1), the area of each pixel; given always or never.
             confidence: (rows, width); given always or never.
+
+        Raises:
+            OptionError: An array has another shape or type: compiled code would read past its end.
         """
+        self._check(labels, areas, confidence)
         none = np.empty((len(labels), 0))
-        self._has_area = areas is not None
-        self._has_confidence = confidence is not None
         self._sweep(
             np.ascontiguousarray(labels),
             none if areas is None else np.ascontiguousarray(areas),
@@ -89,6 +91,23 @@ class StripPolygonizer:
         none = np.empty((1, 0))
         self._sweep(below, none, none.astype(np.uint8))
         return self._drain()
+
+    def _check(self, labels: Any, areas: Any, confidence: Any) -> None:
+        rows, width = len(labels), self._width
+        for what, array, dtype, shapes in (
+            ("labels", labels, np.uint8, [(rows, width)]),
+            ("areas", areas, np.float64, [(rows, width), (rows, 1)]),
+            ("confidence", confidence, np.uint8, [(rows, width)]),
+        ):
+            if array is not None and (array.dtype != dtype or array.shape not in shapes):
+                raise OptionError(
+                    f"{what} of shape {array.shape} and type {array.dtype} must be"
+                    f" {' or '.join(map(str, shapes))}, {np.dtype(dtype)}"
+                )
+        given = areas is not None, confidence is not None
+        if self._row and given != (self._has_area, self._has_confidence):
+            raise OptionError("areas and confidence are given for every strip or for none")
+        self._has_area, self._has_confidence = given
 
     def _sweep(
         self, labels: NDArray[np.uint8], areas: NDArray[np.float64], scores: NDArray[np.uint8]
@@ -105,7 +124,7 @@ class StripPolygonizer:
         coords, ring_stop, region_stop, code, pixels, area, score = drain(self._state)
         geometry = _polygons(self._place(coords), ring_stop, region_stop)
         if self._affine.determinant > 0:  # rows grow northwards: the sweep's turns are mirrored
-            geometry = shapely.orient_polygons(geometry)
+            geometry = shapely.reverse(geometry)
         return self._batch(geometry, code, pixels, area, score)
 
     def _batch(self, geometry: Any, code: Any, pixels: Any, area: Any, score: Any) -> PolygonBatch:
