@@ -12,6 +12,9 @@ settings.register_profile(
 settings.register_profile("ci", parent=settings.get_profile("dev"), max_examples=60)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
+# The networks of the tests are small: more threads only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 
 

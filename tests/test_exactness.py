@@ -235,3 +235,8 @@ def test_confidence_is_the_softmax_maximum_in_percent(bundle: Bundle) -> None:
     got = engine.predict(tiles, valid, confidence=True)
     assert np.array_equal(got.labels, logits.argmax(1))
     assert np.abs(got.confidence - expected).max() <= 0.51
+
+
+def test_the_same_seed_gives_the_same_bundle(tmp_path: Path) -> None:
+    paths = [random_bundle(tmp_path / f"{i}.geounet", seed=4) for i in range(2)]
+    assert paths[0].read_bytes() == paths[1].read_bytes()

@@ -56,6 +56,8 @@ def random_network(spec: ModelSpec, seed: int = 0) -> UNet:
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             fan = module.weight[0].numel()
             module.weight.data.normal_(0, (2 / fan) ** 0.5, generator=generator)
+            if module.bias is not None:
+                module.bias.data.uniform_(-0.1, 0.1, generator=generator)
         if isinstance(module, torch.nn.BatchNorm2d):
             assert module.running_mean is not None  # noqa: S101  for the type checker
             assert module.running_var is not None  # noqa: S101

@@ -1,0 +1,186 @@
+"""Measures ``geounet segment``: exactness, peak memory, speed. Run by ``make bench``.
+
+    python benchmarks/segment.py [exactness] [memory] [speed] [--model water-ms] [--folder DIR]
+
+Prints Markdown. See ``benchmarks/README.md`` for how to read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from scenes import make_scene
+
+from geounet.engine.torch import TorchEngine
+from geounet.feed import StripFeeder
+from geounet.fit import fit_scene
+from geounet.models import load_model
+from geounet.scene import MemoryScene, open_scene
+from geounet.spec import ModelSpec
+from geounet.stitch import segment_strip
+from geounet.tiling import TileGrid, mirror_index, round_up
+
+SAMPLE = {"flood-s1": "flood_s1.tif"}
+"""Sample scene by model; the multispectral one otherwise."""
+
+_CHILD = """
+import json, resource, sys
+from geounet_cli.main import main
+code = main(sys.argv[1:])
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+print(json.dumps({"code": code, "peak_mb": peak}))
+"""
+
+
+def segment_child(scene: Path, out: Path, *options: str) -> dict[str, float]:
+    """Run ``geounet segment`` in a process of its own: its report, and its peak memory in MB."""
+    command = [sys.executable, "-c", _CHILD, "segment", str(scene), "-o", str(out)]
+    command += ["--overwrite", "--json", "-q", *options]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    return {**json.loads(lines[-2]), **json.loads(lines[-1])}
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """A class map."""
+    with rasterio.open(path) as dataset:
+        return dataset.read(1)
+
+
+def whole_scene(scene: Path, model: str, precision: str) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of one forward pass over the mirror-padded scene, and the margin of the best class."""
+    import torch
+
+    bundle = load_model(model)
+    fit = fit_scene(open_scene(scene), bundle.spec)
+    info = fit.scene.info
+    engine = TorchEngine(bundle, fit.normalizer, device="cpu", precision=precision)
+    raster = fit.scene.read(info.window, fit.bands)
+    halo = engine.halo
+    rows = mirror_index(-halo, round_up(info.height, engine.stride) + halo, info.height)
+    cols = mirror_index(-halo, round_up(info.width, engine.stride) + halo, info.width)
+    data, valid = raster.data[:, rows][:, :, cols], raster.valid[rows][:, cols]
+    logits = torch.from_numpy(engine.logits(data[None], valid[None]))[0]
+    logits = logits[:, halo : halo + info.height, halo : halo + info.width]
+    best = logits.topk(2, dim=0)
+    codes = np.array(bundle.spec.classes.codes, np.uint8)
+    labels = np.where(raster.valid, codes[best.indices[0].numpy()], 255)
+    return labels, (best.values[0] - best.values[1]).numpy()
+
+
+def exactness(model: str, folder: Path, size: int = 3072) -> None:
+    """Labels for three tile sizes against one pass over the whole scene."""
+    scene = make_scene(folder / "exact.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
+    print(f"\n## Exactness: {model}, {size} x {size}\n")
+    print(
+        "| precision | tile | labels unlike one whole-scene pass | largest margin |"
+    )
+    print("|---|---|---|---|")
+    for precision in ("fp32", "bf16"):
+        expected, margin = whole_scene(scene, model, precision)
+        for tile in (256, 512, 1024):
+            out = folder / "exact.out.tif"
+            segment_child(scene, out, "-m", model, "--no-polygons", "--tile", str(tile),
+                          "--precision", precision)  # fmt: skip
+            differ = read_labels(out) != expected
+            largest = f"{margin[differ].max():.1e}" if differ.any() else "-"
+            print(f"| {precision} | {tile} | {differ.sum()} of {differ.size} | {largest} |")
+
+
+def memory(model: str, folder: Path, width: int = 4096) -> None:
+    """Peak memory at two heights."""
+    print(f"\n## Peak memory: {model}, {width} px wide, classes + polygons\n")
+    print("| height | peak MB | Mpx/s |")
+    print("|---|---|---|")
+    peaks = []
+    for height in (4096, 32768):
+        scene = folder / f"memory{height}.tif"
+        make_scene(scene, SAMPLE.get(model, "river_ms.tif"), height, width)
+        got = segment_child(scene, folder / "memory.out.tif", "-m", model)
+        scene.unlink()
+        peaks.append(got["peak_mb"])
+        print(f"| {height} | {got['peak_mb']:.0f} | {got['mpx_per_s']:.2f} |")
+    print(f"\nratio {peaks[1] / peaks[0]:.3f}")
+
+
+def network_alone(scene: MemoryScene, model: str, tile: int) -> float:
+    """Seconds for the engine on the same tiles, fed from memory, labels thrown away."""
+    bundle = load_model(model)
+    fit = fit_scene(open_scene(scene), bundle.spec)
+    engine = TorchEngine(bundle, fit.normalizer)
+    info = fit.scene.info
+    grid = TileGrid.cover(
+        height=info.height, width=info.width, tile=tile, halo=engine.halo, stride=engine.stride
+    )
+    feeds = list(StripFeeder(scene=fit.scene, bands=fit.bands, grid=grid))
+    start = time.perf_counter()
+    for feed in feeds:
+        segment_strip(engine, feed, grid, confidence=False)
+    return time.perf_counter() - start
+
+
+def speed(model: str, folder: Path, size: int = 4096, runs: int = 5) -> None:
+    """End to end against the network alone, interleaved."""
+    scene = make_scene(folder / "speed.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
+    reader = open_scene(scene)
+    bands = range(1, len(reader.info.bands) + 1)
+    held = MemoryScene(
+        raster=reader.read(reader.info.window, bands),
+        names=tuple(band.name for band in reader.info.bands),
+        scale=reader.info.bands[0].scale,
+    )
+    steps: dict[str, Callable[[], float]] = {}
+    for name, options in (("classes + polygons", ()), ("classes", ("--no-polygons",))):
+        steps[name] = lambda options=options: segment_child(
+            scene, folder / "speed.out.tif", "-m", model, *options
+        )["seconds"]
+    tile = int(segment_child(scene, folder / "speed.out.tif", "-m", model)["tile"])
+    ratios: dict[str, list[float]] = {name: [] for name in steps}
+    alone_rates = []
+    for _ in range(runs):
+        for name, step in steps.items():
+            alone, whole = network_alone(held, model, tile), step()
+            ratios[name].append(alone / whole)
+            alone_rates.append(size * size / alone / 1e6)
+    print(f"\n## Speed: {model}, {size} x {size}, tile {tile}, {runs} interleaved runs\n")
+    print(f"network alone: {_spread(alone_rates)} Mpx/s (output pixels)\n")
+    print("| written | speed over the network alone |")
+    print("|---|---|")
+    for name, values in ratios.items():
+        print(f"| {name} | {_spread(values)} |")
+
+
+def _spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def describe(spec: ModelSpec) -> str:
+    """One line on the network."""
+    return f"{spec.arch.name}, width {spec.arch.width}, depth {spec.arch.depth}"
+
+
+def main() -> None:
+    """Run what was asked for, or all."""
+    parts = {"exactness": exactness, "memory": memory, "speed": speed}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
+    parser.add_argument("--model", default="water-ms")
+    parser.add_argument("--folder", type=Path, help="where scenes are made (default: temporary)")
+    args = parser.parse_args()
+    print(f"{args.model}: {describe(load_model(args.model).spec)}")
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        for name in args.parts or parts:
+            parts[name](args.model, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
