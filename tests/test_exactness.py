@@ -93,7 +93,7 @@ def test_exactness_labels_do_not_depend_on_the_cut(bundle: Bundle, tile: int, sh
     labels = run(engine, MemoryScene.of(data, valid=valid), tile)
     ordered = np.sort(expected, axis=0)
     tie = ordered[-1] - ordered[-2] < 1e-4
-    assert tie.mean() < 0.02
+    assert tie.sum() <= 1 + 0.02 * tie.size
     same = (labels == expected.argmax(0)) | tie | ~valid
     assert same.all()
     assert len(np.unique(labels[valid])) > 1 or labels.size < 100
