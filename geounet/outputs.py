@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,7 +23,7 @@ from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
 from geounet.window import Window
-from geounet.writer import RasterLayout, StripWriter
+from geounet.writer import RasterLayout, StripWriter, lost_crs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ class OutputPaths:
     @property
     def names(self) -> Path:
         """Class names of the class map, as GDAL looks for them."""
-        return self.raster.with_name(f"{self.raster.name}.aux.xml")
+        return aux_path(self.raster)
 
     @property
     def all(self) -> list[Path]:
@@ -74,6 +75,11 @@ class OutputPaths:
                 raise OutputError(f"{path} is the scene itself: choose another name with -o")
 
 
+def aux_path(raster: Path) -> Path:
+    """Where GDAL looks for what a raster cannot hold itself."""
+    return raster.with_name(f"{raster.name}.aux.xml")
+
+
 class Outputs:
     """Takes strips top to bottom and writes every output of a run under temporary names.
 
@@ -87,15 +93,16 @@ class Outputs:
         self._paths, self._staging, self._scene, self._bundle = paths, staging, scene, bundle
         self._scheme = bundle.spec.classes
         # staged in the order in which they are to appear
-        self._sidecars = {
-            staging.stage(paths.style): qgis.raster_qml(self._scheme),
-            staging.stage(paths.names): qgis.category_names_xml(self._scheme),
-        }
-        self._confidence = (
-            None if paths.confidence is None else self._writer(paths.confidence, classes=False)
-        )
-        self._polygons = None if paths.polygons is None else self._layer(paths.polygons)
-        self._raster = self._writer(paths.raster, classes=True)
+        self._sidecars = self._stage_sidecars(lost_crs(scene.geobox))
+        with contextlib.ExitStack() as opened:
+            self._confidence = (
+                None
+                if paths.confidence is None
+                else self._writer(paths.confidence, opened, classes=False)
+            )
+            self._polygons = None if paths.polygons is None else self._layer(paths.polygons)
+            self._raster = self._writer(paths.raster, opened, classes=True)
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -106,9 +113,7 @@ class Outputs:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._raster.abort()
-        if self._confidence is not None:
-            self._confidence.abort()
+        self._opened.close()
 
     def write(self, strip: Strip) -> None:
         """Take the next strip.
@@ -139,6 +144,17 @@ class Outputs:
             except OSError as error:
                 raise OutputError(f"{path} cannot be written ({error.strerror})") from error
 
+    def _stage_sidecars(self, srs: str | None) -> dict[Path, str]:
+        """Temporary path -> text; ``srs`` is a CRS that GeoTIFF cannot hold."""
+        paths, stage = self._paths, self._staging.stage
+        texts = {
+            stage(paths.style): qgis.raster_qml(self._scheme),
+            stage(paths.names): qgis.aux_xml(self._scheme, srs),
+        }
+        if srs is not None and paths.confidence is not None:
+            texts[stage(aux_path(paths.confidence))] = qgis.aux_xml(srs=srs)
+        return texts
+
     def _layer(self, final: Path) -> _ClassPolygons:
         crs = self._scene.geobox.crs
         layout = PolygonLayout(
@@ -151,7 +167,7 @@ class Outputs:
         )
         return _ClassPolygons(PolygonLayerWriter(self._staging.stage(final), layout), self._scene)
 
-    def _writer(self, final: Path, *, classes: bool) -> StripWriter:
+    def _writer(self, final: Path, opened: contextlib.ExitStack, *, classes: bool) -> StripWriter:
         layout = RasterLayout(
             geobox=self._scene.geobox,
             georeferenced=self._scene.georeferenced,
@@ -160,7 +176,9 @@ class Outputs:
             scheme=self._scheme if classes else None,
             tags=provenance(self._bundle),
         )
-        return StripWriter(self._staging.stage(final), self._staging.scratch(final), layout)
+        writer = StripWriter(self._staging.stage(final), self._staging.scratch(final), layout)
+        opened.callback(writer.abort)
+        return writer
 
 
 class _ClassPolygons:

@@ -52,20 +52,29 @@ def polygon_qml(scheme: ClassScheme, field: str = "class") -> str:
 """
 
 
-def category_names_xml(scheme: ClassScheme) -> str:
-    """GDAL's ``.aux.xml`` with the class names; the position in the list is the code."""
+def aux_xml(scheme: ClassScheme | None = None, srs: str | None = None) -> str:
+    """GDAL's ``.aux.xml``: what a GeoTIFF itself cannot hold.
+
+    Args:
+        scheme: Class names; the position in the list is the code.
+        srs: The CRS as WKT.
+    """
+    place = "" if srs is None else f"  <SRS>{escape(srs)}</SRS>\n"
+    band = "" if scheme is None else _category_names(scheme)
+    return f"<PAMDataset>\n{place}{band}</PAMDataset>\n"
+
+
+def _category_names(scheme: ClassScheme) -> str:
     names = dict(zip(scheme.codes, scheme.names, strict=True))
     entries = "\n".join(
         f"      <Category>{escape(names.get(code, ''))}</Category>"
         for code in range(max(scheme.codes) + 1)
     )
-    return f"""<PAMDataset>
-  <PAMRasterBand band="1">
+    return f"""  <PAMRasterBand band="1">
     <CategoryNames>
 {entries}
     </CategoryNames>
   </PAMRasterBand>
-</PAMDataset>
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import rasterio.shutil
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
+from rasterio.io import MemoryFile
 
 from geounet.classes import NODATA, ClassScheme
 from geounet.errors import OutputError
@@ -91,9 +93,9 @@ class StripWriter:
         self._scratch.unlink(missing_ok=True)
 
     def abort(self) -> None:
-        """Close without finishing; the caller removes the files."""
-        if not self._dataset.closed:
-            self._dataset.close()
+        """Close without finishing; the caller removes the files, and has an error of its own."""
+        with contextlib.suppress(OutputError):
+            self._guard(self._dataset.close)
 
     def _flush(self) -> None:
         window = rasterio.windows.Window(0, self._written, self._width, self._filled)
@@ -156,6 +158,23 @@ class StripWriter:
                 f"{self._path.parent}: the raster cannot be written ({_reason(error)}):"
                 " free some disk space, or choose another folder with -o"
             ) from error
+
+
+def lost_crs(geobox: GeoBox) -> str | None:
+    """The CRS as WKT where GeoTIFF has no keys for it, so that a sidecar must tell it; else None.
+
+    Such are rotated poles, Equal Earth and others without an EPSG code.
+    """
+    if geobox.crs is None:
+        return None
+    wkt: str = geobox.crs.to_wkt()
+    one = {"width": 1, "height": 1, "count": 1, "dtype": "uint8", "transform": geobox.affine}
+    with write_env(), warnings.catch_warnings(), MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(driver="GTiff", crs=wkt, **one):
+            pass
+        with memory.open() as dataset:
+            return None if dataset.crs == rasterio.CRS.from_wkt(wkt) else wkt
 
 
 def color_table(scheme: ClassScheme) -> dict[int, tuple[int, int, int, int]]:
