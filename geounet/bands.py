@@ -322,8 +322,9 @@ class Normalizer:
     def physical(self, data: NDArray[np.generic]) -> NDArray[np.float32]:
         """Stored values (bands, ...) in the model's unit, not clipped."""
         shape = (-1,) + (1,) * (data.ndim - 1)
-        scaled = data.astype(np.float32) * self.scale.reshape(shape)
-        return scaled + self.offset.reshape(shape)
+        with np.errstate(over="ignore"):  # beyond float32 is infinite, and clipped by the model
+            scaled = data.astype(np.float32) * self.scale.reshape(shape)
+            return scaled + self.offset.reshape(shape)
 
     def __call__(
         self, data: NDArray[np.generic], valid: NDArray[np.bool_] | None = None

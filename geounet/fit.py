@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.bands import Normalizer, match_bands, parse_band_option
-from geounet.errors import BandError, OptionError, ValueRangeError
+from geounet.errors import BandError, OptionError, SceneError, ValueRangeError
 from geounet.scene import SceneBand, SceneInfo, SceneReader, narrow
 from geounet.spec import ModelSpec
 from geounet.window import Window
@@ -89,22 +89,29 @@ def check_values(fit: Fit, spec: ModelSpec) -> None:
     """Refuse values that cannot be what the model expects, from a sample of windows.
 
     Raises:
+        SceneError: No pixel of the scene is valid.
         ValueRangeError: The median of a band is not plausible, or backscatter is linear power.
     """
-    sample = _sample(fit)
+    info = fit.scene.info
+    windows = list(_windows(info.window))
+    sample = _sample(fit, windows)
     if sample.shape[1] == 0:
+        if sum(window.size for window in windows) == info.window.size:
+            raise SceneError(
+                f"{info.source} has no valid pixel: check its nodata value and mask"
+                " (geounet info shows them)"
+            )
         return  # nothing valid where it was looked: the run itself will tell
-    name = fit.scene.info.source
     if spec.unit == "dB" and (sample >= 0).mean() >= _LINEAR_SHARE:
         raise ValueRangeError(
-            f"{name}: values from {sample.min():.3g} to {sample.max():.3g} are linear power;"
+            f"{info.source}: values from {sample.min():.3g} to {sample.max():.3g} are linear power;"
             f" {spec.name} expects decibels: convert with 10 * log10(value)"
         )
     low, high = spec.plausible
-    for band, median in zip(spec.band_names, np.median(sample, axis=1), strict=True):
+    for band, median in zip(spec.band_names, np.median(sample, axis=1).tolist(), strict=True):
         if not low <= median <= high:
             raise ValueRangeError(
-                f"{name}: band {band} has a median of {median:.4g}; {spec.name} expects"
+                f"{info.source}: band {band} has a median of {median:.4g}; {spec.name} expects"
                 f" {spec.unit}, whose median lies between {low:g} and {high:g}: {_remedy(spec)}"
             )
 
@@ -143,10 +150,10 @@ def _remedy(spec: ModelSpec) -> str:
     return "check the values, or pass --scale and --offset"
 
 
-def _sample(fit: Fit) -> NDArray[np.float32]:
+def _sample(fit: Fit, windows: Sequence[Window]) -> NDArray[np.float32]:
     """Valid values (bands, n) of windows spread over the scene, in the model's unit."""
     parts = []
-    for window in _windows(fit.scene.info.window):
+    for window in windows:
         raster = fit.scene.read(window, fit.bands)
         parts.append(fit.normalizer.physical(raster.data[:, raster.valid]))
     return np.concatenate(parts, axis=1)

@@ -9,7 +9,7 @@ import pytest
 import rasterio
 from affine import Affine
 
-from geounet.errors import BandError, OptionError, ValueRangeError
+from geounet.errors import BandError, OptionError, SceneError, ValueRangeError
 from geounet.fit import Reading, check_values, fit_scene
 from geounet.scene import MemoryScene, open_scene
 from geounet.testing.bundles import random_spec
@@ -241,8 +241,17 @@ def test_invalid_pixels_do_not_count():
     check_values(
         fit_scene(MemoryScene.of(data, valid=valid, names=("VV", "VH")), DECIBELS), DECIBELS
     )
-    nothing = MemoryScene.of(data, valid=np.zeros((8, 8), bool), names=("VV", "VH"))
-    check_values(fit_scene(nothing, DECIBELS), DECIBELS)  # the run itself says that it is empty
+
+
+def test_a_scene_without_a_valid_pixel_is_refused_where_all_of_it_was_looked_at():
+    for size in (8, 1280):
+        data = np.broadcast_to(np.float32(0), (2, size, size))
+        nothing = MemoryScene.of(data, valid=np.zeros((size, size), bool), names=("VV", "VH"))
+        with pytest.raises(SceneError, match="array has no valid pixel: check its nodata value"):
+            check_values(fit_scene(nothing, DECIBELS), DECIBELS)
+    data = np.broadcast_to(np.float32(0), (2, 1281, 9))
+    large = MemoryScene.of(data, valid=np.zeros((1281, 9), bool), names=("VV", "VH"))
+    check_values(fit_scene(large, DECIBELS), DECIBELS)  # the run itself will tell
 
 
 def test_a_look_at_a_large_scene_is_small():
