@@ -41,13 +41,13 @@ demo: $(VENV)/.installed  ## segment a sample scene and say where the results ar
 	@echo "quick-look  $(OUT)/flood.png"
 
 test: $(VENV)/.installed-dev  ## run the tests (minutes)
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST)
+	$(BIN)/python -m pytest -m "not slow and not train and not notebook" $(PYTEST)
 
 test-slow: $(VENV)/.installed-dev  ## run the tests that take long: large scenes, peak memory
 	$(BIN)/python -m pytest -m slow $(PYTEST)
 
 test-train: $(TRAIN)/.installed  ## run the tests of the training room (installs several GB)
-	$(TRAIN)/bin/python -m pytest -m train $(PYTEST)
+	$(TRAIN)/bin/python -m pytest -m train tests/train $(PYTEST)
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -67,7 +67,7 @@ models: $(TRAIN)/.installed  ## train the bundled models again, from GEOUNET_DAT
 	$(TRAIN)/bin/python -m geounet.train.models all
 
 notebooks: $(VENV)/.installed-dev  ## run the notebooks
-	$(BIN)/python -m pytest -m notebook $(PYTEST)
+	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py $(PYTEST)
 
 clean:  ## remove environments and results
 	rm -rf $(VENV) $(TRAIN) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,107 @@
+"""Every command and every piece of Python in the README runs as it stands."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import rasterio
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
+MADE = ("make demo", "make test")
+"""Run by ``.ci/run`` itself: a test that ran the tests would never end."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the README takes for granted: a scene, its bands as files, and labels."""
+    folder = tmp_path_factory.mktemp("readme")
+    samples = ROOT / "sample_tiles"
+    shutil.copy(samples / "river_ms_water.tif", folder / "truth.tif")
+    with rasterio.open(samples / "river_ms.tif") as scene:
+        window = rasterio.windows.Window(0, 0, 256, 256)
+        data, profile = scene.read(window=window), scene.profile
+        names, scales = scene.descriptions, scene.scales
+    with rasterio.open(samples / "river_ms_water.tif") as truth:
+        labels, label_profile = truth.read(1, window=window), truth.profile
+    profile.update(height=256, width=256)
+    label_profile.update(height=256, width=256)
+    with rasterio.open(folder / "truth.tif", "w", **label_profile) as out:
+        out.write(labels, 1)
+    with rasterio.open(folder / "scene.tif", "w", **profile) as out:
+        out.write(data)
+        out.descriptions, out.scales = names, scales
+    with rasterio.open(folder / "unnamed.tif", "w", **profile) as out:
+        out.write(data)
+    profile.update(count=1)
+    for band, values in enumerate(data, start=1):
+        with rasterio.open(folder / f"LC08_B{band}.TIF", "w", **profile) as out:
+            out.write(values, 1)
+    return folder
+
+
+def commands() -> list[str]:
+    lines = [
+        line.split("  #")[0].strip()
+        for language, text in BLOCKS
+        if language == "sh"
+        for line in text.splitlines()
+    ]
+    return [line for line in lines if line]
+
+
+@pytest.mark.parametrize("number", range(len(commands())))
+def test_command(number: int, folder: Path) -> None:
+    command = commands()[number]
+    if command in MADE:
+        assert command in (ROOT / ".ci" / "run").read_text()
+        assert f"\n{command.split()[1]}: " in (ROOT / "Makefile").read_text()
+        return
+    assert command.startswith("geounet ")
+    env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "code", [text for language, text in BLOCKS if language == "python"], ids=["files", "xarray"]
+)
+def test_python(code: str, folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_options_named_in_the_text_exist() -> None:
+    from geounet_cli.main import _parser
+
+    verbs = next(a for a in _parser()._actions if a.dest == "==SUPPRESS==" or a.choices)
+    known = {
+        option
+        for verb in verbs.choices.values()
+        for action in verb._actions
+        for option in action.option_strings
+    }
+    named = set(re.findall(r"`(--[a-z-]+)", README))
+    assert named
+    assert named <= known
+
+
+def test_files_named_in_the_text_exist() -> None:
+    for path in re.findall(r"\((docs/[^)]+)\)|`((?:sample_tiles|notebooks|benchmarks)/)`", README):
+        assert (ROOT / (path[0] or path[1])).exists()
