@@ -14,6 +14,7 @@ import rasterio
 import rasterio.shutil
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError  # what rasterio.shutil lets through
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
@@ -153,10 +154,10 @@ class StripWriter:
             with write_env(), warnings.catch_warnings():
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
                 return action()
-        except (RasterioError, OSError) as error:
+        except (RasterioError, CPLE_BaseError, OSError) as error:
             raise OutputError(
-                f"{self._path.parent}: the raster cannot be written ({_reason(error)}):"
-                " free some disk space, or choose another folder with -o"
+                f"{self._path.parent.absolute()}: the raster cannot be written"
+                f" ({_reason(error)}): free some disk space, or choose another folder with -o"
             ) from error
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -27,6 +29,7 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code: 0 done, 2 refused, 130 interrupted."""
     args = _parser().parse_args(argv)
+    _silence_gdal()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return int(args.run(args))
@@ -53,6 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (segment, info, models, evaluate, quicklook):
         verb.add_parser(verbs)
     return parser
+
+
+def _silence_gdal() -> None:
+    """GDAL's own lines on stderr, of which ours tells what matters; it looks at its first error."""
+    os.environ.setdefault("CPL_LOG", os.devnull)
+    logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:

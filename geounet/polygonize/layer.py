@@ -94,9 +94,9 @@ class PolygonLayerWriter:
         found, indexed = self._guard(self._counted)
         if (found, indexed) != (self._count, self._count):
             raise OutputError(
-                f"{self._path.parent}: {found} of {self._count} polygons were written, {indexed}"
-                " into the spatial index: free some disk space, or choose another folder with"
-                " --polygons"
+                f"{self._path.parent.absolute()}: {found} of {self._count} polygons were"
+                f" written, {indexed} into the spatial index: free some disk space, or"
+                " choose another folder with --polygons"
             )
 
     def _flush(self) -> None:
@@ -174,10 +174,11 @@ class PolygonLayerWriter:
                 warnings.filterwarnings("ignore", message="'crs' was not provided")
                 return action()
         except (DataSourceError, sqlite3.Error, RuntimeError, OSError) as error:
-            line = " ".join(str(error).split())[:160]
+            # without the SQL that GDAL adds
+            line = " ".join(str(error).split()).partition(": sqlite3_")[0][:160]
             raise OutputError(
-                f"{self._path.parent}: the polygons cannot be written ({line}): free some disk"
-                " space, or choose another folder with --polygons"
+                f"{self._path.parent.absolute()}: the polygons cannot be written ({line}): free"
+                " some disk space, or choose another folder with --polygons"
             ) from error
 
 
