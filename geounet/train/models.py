@@ -1,0 +1,312 @@
+"""Trains the models that ship: ``python -m geounet.train.models all | NAME... [--scores]``.
+
+Reads the data in ``GEOUNET_DATA`` (default ``../shared/data``). Without ``--scores`` it trains on
+all chips and writes ``geounet/models/NAME.geounet``; with it, it cross-validates and writes
+``geounet/train/scores/NAME.json``, which the next training puts into the card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import geounet.models
+from geounet.bundle import load_bundle, save_bundle
+from geounet.errors import GeounetError, OptionError
+from geounet.metrics import Confusion
+from geounet.spec import ArchSpec, ModelCard, ModelSpec, Unit
+from geounet.train import baselines, cards
+from geounet.train.chips12 import WaterLandcoverChips
+from geounet.train.crossval import Contender, crossval, network_of, pooled
+from geounet.train.fit import Trained, fit
+from geounet.train.precision import bf16_agreement
+from geounet.train.recipe import Augmentation, Recipe
+from geounet.train.sen1floods import Sen1Floods11
+from geounet.train.source import Source, data_folder
+
+SEED = 1
+"""Of the models that ship."""
+SEEDS = (1, 2, 3)
+"""Of the scores."""
+FOLDS = 4
+
+SCORES = Path(__file__).parent / "scores"
+LARGER = (10, 20, 30, 40, 50, 60, 80)
+"""Land-cover classes with enough pixels for a mean IoU that means something."""
+
+_LOG = logging.getLogger(__name__)
+_PAKISTAN = ("Pakistan_849790",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shipped:
+    """One model that ships."""
+
+    recipe: Recipe
+    """How it is trained."""
+    source: Callable[[Path], Source]
+    """Its data, from the data folder."""
+    baselines: Mapping[str, Contender]
+    """What it must beat."""
+    score: Callable[[Mapping[str, Confusion], Source], dict[str, float]]
+    """Numbers from the confusion of each held-out chip."""
+    unit: Unit
+    """Unit of the input."""
+    plausible: tuple[float, float]
+    """Range of the median of a band."""
+    pixel_size: tuple[float, float]
+    """Metres."""
+    card: ModelCard
+    """Texts; scores and provenance are added."""
+
+
+def water_scores(counts: Mapping[str, Confusion], source: Source) -> dict[str, float]:
+    """IoU and F1 of water, pooled over all chips."""
+    del source
+    score = pooled(counts).score(1)
+    return {"water_iou": score.iou, "water_f1": score.f1}
+
+
+def flood_scores(counts: Mapping[str, Confusion], source: Source) -> dict[str, float]:
+    """The same, with and without the chip whose label is of another day."""
+    clean = pooled(counts, leave_out=_PAKISTAN).score(1)
+    return {
+        "water_iou": clean.iou,
+        "water_f1": clean.f1,
+        "water_iou_with_pakistan": water_scores(counts, source)["water_iou"],
+    }
+
+
+def landcover_scores(counts: Mapping[str, Confusion], source: Source) -> dict[str, float]:
+    """Overall accuracy, mean IoU over the larger classes, and the IoU of each of them."""
+    total = pooled(counts)
+    index = {c.code: i for i, c in enumerate(source.classes)}
+    ious = {
+        f"iou_{c.name.replace(' ', '_')}": total.score(index[c.code]).iou
+        for c in source.classes
+        if c.code in LARGER
+    }
+    return {
+        "accuracy": total.accuracy,
+        "mean_iou_of_7": float(np.mean(list(ious.values()))),
+        **ious,
+    }
+
+
+_REFLECTANCE = Augmentation(
+    degrees=15.0,
+    scale=(0.8, 1.25),
+    gain=0.1,
+    band_gain=0.04,
+    band_offset=0.004,
+    noise=0.03,
+    holes=0.2,
+)
+_CHIP_FOLDER = "water_landcover_12band"
+
+SHIPPED: Mapping[str, Shipped] = {
+    "flood-s1": Shipped(
+        recipe=Recipe(
+            name="flood-s1",
+            arch=ArchSpec(name="unet", width=8, depth=4),
+            clip=(-35.0, 5.0),
+            augmentation=Augmentation(
+                degrees=15.0,
+                scale=(0.8, 1.25),
+                offset=1.0,
+                band_offset=0.7,
+                noise=0.1,
+                holes=0.2,
+                rough_water=0.3,
+            ),
+            steps=60,
+            batch=8,
+            crop=256,
+            dice_classes=(1,),
+            leave_out=_PAKISTAN,
+        ),
+        source=lambda folder: Sen1Floods11(folder / "sen1floods11"),
+        baselines={
+            "otsu_of_scene_vh_median5": baselines.otsu_of_scene,
+            "vh_median5_threshold": baselines.vh_threshold,
+        },
+        score=flood_scores,
+        unit="dB",
+        plausible=(-45.0, 3.0),
+        pixel_size=(8.0, 25.0),
+        card=ModelCard(
+            summary="Open water from one Sentinel-1 scene (VV, VH in decibels).",
+            data=cards.SEN1FLOODS,
+            terms=cards.TERMS_S1,
+            limits=cards.LIMITS_S1,
+        ),
+    ),
+    "water-ms": Shipped(
+        recipe=Recipe(
+            name="water-ms",
+            arch=ArchSpec(name="unet", width=8, depth=4),
+            clip=(-0.05, 0.8),
+            augmentation=_REFLECTANCE,
+            steps=100,
+            dice_classes=(1,),
+            fit_threshold=True,
+        ),
+        source=lambda folder: WaterLandcoverChips(folder / _CHIP_FOLDER, "water"),
+        baselines={"mndwi_threshold": baselines.mndwi_threshold},
+        score=water_scores,
+        unit="reflectance",
+        plausible=(-0.05, 1.2),
+        pixel_size=(10.0, 60.0),
+        card=ModelCard(
+            summary="Open water from surface reflectance in seven bands.",
+            data=cards.CHIPS12.format(label=cards.WATER_LABEL),
+            terms=cards.TERMS_WATER,
+            limits=cards.LIMITS_WATER,
+        ),
+    ),
+    "landcover-ms": Shipped(
+        recipe=Recipe(
+            name="landcover-ms",
+            arch=ArchSpec(name="unet", width=8, depth=4),
+            clip=(-0.05, 0.8),
+            augmentation=_REFLECTANCE,
+            steps=100,
+            dice=0.2,
+            balance=0.3,
+        ),
+        source=lambda folder: WaterLandcoverChips(folder / _CHIP_FOLDER, "landcover"),
+        baselines={"pixel_forest": baselines.pixel_forest},
+        score=landcover_scores,
+        unit="reflectance",
+        plausible=(-0.05, 1.2),
+        pixel_size=(10.0, 60.0),
+        card=ModelCard(
+            summary="ESA WorldCover classes from surface reflectance in seven bands.",
+            data=cards.CHIPS12.format(label=cards.COVER_LABEL),
+            terms=cards.TERMS_COVER,
+            limits=cards.LIMITS_COVER,
+        ),
+    ),
+}
+"""Name -> how it is made."""
+
+
+def make(name: str, folder: Path, out: Path) -> Path:
+    """Train a model on all its chips and write its bundle into ``out``."""
+    shipped = SHIPPED[name]
+    source = shipped.source(folder)
+    names = [n for group in source.groups for n in group]
+    trained = fit(shipped.recipe, source, names, SEED)
+    _LOG.info("%s: loss %.3f in %.0f s", name, trained.loss, trained.seconds)
+    spec = spec_of(shipped, source, trained)
+    state = trained.network.state_dict()
+    with tempfile.TemporaryDirectory() as scratch:
+        bundle = load_bundle(save_bundle(Path(scratch) / f"{name}.geounet", spec, state, half=True))
+        agreement = bf16_agreement(bundle, source, names[:: 1 + len(names) // 50])
+    _LOG.info("%s: %.4f %% of labels are the same in bfloat16", name, 100 * agreement)
+    spec = replace(spec, bf16_agreement=round(agreement, 6))
+    return save_bundle(out / f"{name}.geounet", spec, state, half=True)
+
+
+def spec_of(shipped: Shipped, source: Source, trained: Trained) -> ModelSpec:
+    """The spec of a trained model, with the scores that are on file."""
+    name = shipped.recipe.name
+    scores = SCORES / f"{name}.json"
+    return ModelSpec(
+        name=name,
+        version="1",
+        arch=shipped.recipe.arch,
+        bands=trained.bands,
+        unit=shipped.unit,
+        clip=shipped.recipe.clip,
+        plausible=shipped.plausible,
+        classes=source.classes,
+        pixel_size=shipped.pixel_size,
+        card=replace(
+            shipped.card,
+            metrics=json.loads(scores.read_text()) if scores.exists() else {},
+            provenance={
+                "command": f"python -m geounet.train.models {name}",
+                "seed": SEED,
+                "steps": shipped.recipe.steps,
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+            },
+        ),
+    )
+
+
+def write_scores(name: str, folder: Path, seeds: Sequence[int] = SEEDS) -> Path:
+    """Cross-validate a model beside its baselines and put the numbers on file."""
+    shipped = SHIPPED[name]
+    source = shipped.source(folder)
+    halves = Confusion()
+    scores: dict[str, Any] = crossval(
+        source,
+        {"model": network_of(shipped.recipe, halves), **shipped.baselines},
+        shipped.score,
+        folds=FOLDS,
+        seeds=seeds,
+        leave_out=shipped.recipe.leave_out,
+    )
+    scores["how"] = (
+        f"{FOLDS} folds of whole groups ({len(source.groups)} groups), each with its own network,"
+        f" pooled over all held-out pixels; mean and sample standard deviation of seeds"
+        f" {', '.join(map(str, seeds))}, each with its own folds; all are fitted on the same"
+        f" training parts. Command: python -m geounet.train.models {name} --scores"
+    )
+    scores["bf16_agreement_on_held_out"] = round(halves.accuracy, 6)
+    path = SCORES / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(scores, indent=1) + "\n")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m geounet.train.models", description=__doc__)
+    parser.add_argument("models", nargs="+", help=f"all, or some of {', '.join(SHIPPED)}")
+    parser.add_argument("--scores", action="store_true", help="cross-validate instead of training")
+    parser.add_argument("--out", type=Path, default=Path(geounet.models.__file__).parent)
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=1,
+        help="of torch (default %(default)s: networks this small gain nothing from a second)",
+    )
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
+    torch.set_num_threads(options.threads)
+    try:
+        for name in _chosen(options.models):
+            folder = data_folder()
+            path = write_scores(name, folder) if options.scores else make(name, folder, options.out)
+            _LOG.info("wrote %s", path)
+    except GeounetError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _chosen(names: Sequence[str]) -> list[str]:
+    if "all" in names:
+        return list(SHIPPED)
+    unknown = [name for name in names if name not in SHIPPED]
+    if unknown:
+        raise OptionError(f"{unknown[0]}: no such model: choose all, or some of {list(SHIPPED)}")
+    return list(names)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""What is measured on the training part, and on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geounet.bands import BandSpec
+from geounet.train.source import IGNORE, Source
+
+
+def band_statistics(
+    source: Source, names: Sequence[str], clip: tuple[float, float]
+) -> tuple[BandSpec, ...]:
+    """Mean and standard deviation of each band over the valid pixels of these chips, clipped."""
+    count, total, squares = 0, np.zeros(len(source.bands)), np.zeros(len(source.bands))
+    for chip in source.chips(names):
+        values = np.clip(chip.image[:, chip.valid], *clip).astype(np.float64)
+        count += values.shape[1]
+        total += values.sum(axis=1)
+        squares += (values**2).sum(axis=1)
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
+    return tuple(
+        BandSpec(name=name, mean=round(float(m), 6), std=round(float(s), 6))
+        for name, m, s in zip(source.bands, mean, std, strict=True)
+    )
+
+
+def class_shares(source: Source, names: Sequence[str]) -> NDArray[np.float64]:
+    """Share of each class (classes,) among the labelled valid pixels of these chips."""
+    counts = np.zeros(len(source.classes), np.int64)
+    for chip in source.chips(names):
+        label = chip.label[chip.scored & (chip.label != IGNORE)]
+        counts += np.bincount(label, minlength=len(counts))
+    return np.asarray(counts / max(1, counts.sum()))
