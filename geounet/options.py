@@ -4,11 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol, Self, TypedDict
 
 from geounet.errors import OptionError
 from geounet.fit import Reading
 
 MAX_TILE = 16384
+
+
+class Progress(Protocol):
+    """Called at the start and after each minibatch of tiles."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """``done`` of ``total`` pixels of the scene are finished."""
+
+
+class SegmentKeywords(TypedDict, total=False):
+    """The options of :func:`geounet.segment`; what is left out has the command line's default."""
+
+    bands: str
+    """Which band is which: ``"B02=1,B03=2,..."``."""
+    scale: float
+    """Stored value times this plus ``offset`` is the model's unit; default: the scene's tags."""
+    offset: float
+    """See ``scale``."""
+    polygons: str | Path | bool
+    """The polygon layer (``.gpkg``); True: beside the class map; False: none."""
+    confidence: bool
+    """Also write how sure the network is, as a raster and as a column of the polygons."""
+    aoi: str | Path
+    """A vector file; outside its polygons the output is nodata."""
+    tile: int
+    """Side of a tile's core in pixels; the result does not depend on it."""
+    device: str
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
+    precision: str
+    """``auto``, ``fp32``, ``bf16`` or ``fp16``."""
+    overwrite: bool
+    """Replace outputs that exist."""
+    progress: Progress | None
+    """Hears how far the run is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,3 +78,25 @@ class SegmentOptions:
             raise OptionError(f"-o {self.out}: the class map is a GeoTIFF: end it in .tif")
         if isinstance(self.polygons, Path) and self.polygons.suffix.lower() != ".gpkg":
             raise OptionError(f"--polygons {self.polygons}: end it in .gpkg (GeoPackage)")
+
+    @classmethod
+    def of(
+        cls, model: str | Path | None, out: str | Path | None, keywords: SegmentKeywords
+    ) -> Self:
+        """From the arguments of :func:`geounet.segment`, ``progress`` apart.
+
+        Raises:
+            OptionError: An option that does not exist, or one outside its limits.
+        """
+        given: dict[str, Any] = dict(keywords)
+        unknown = set(given) - set(SegmentKeywords.__annotations__)
+        if unknown:
+            raise OptionError(
+                f"geounet.segment has no option {', '.join(sorted(unknown))}: it takes"
+                f" {', '.join(SegmentKeywords.__annotations__)}"
+            )
+        reading = Reading(**{k: given.pop(k) for k in ("bands", "scale", "offset") if k in given})
+        for key in ("polygons", "aoi"):
+            if isinstance(given.get(key), str):
+                given[key] = Path(given[key])
+        return cls(model=model, out=None if out is None else Path(out), reading=reading, **given)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 
 from geounet.aoi import AreaOfInterest
 from geounet.area import pixel_size_m
-from geounet.errors import BandError, GeounetError, SceneError
+from geounet.choose import Say, choose_model
+from geounet.errors import SceneError
 from geounet.feed import StripFeeder
-from geounet.fit import Fit, Reading, check_values, fit_scene
-from geounet.models import bundled_models, load_model
-from geounet.options import SegmentOptions
+from geounet.fit import Fit
+from geounet.options import Progress, SegmentKeywords, SegmentOptions
 from geounet.outputs import OutputPaths, Outputs
 from geounet.pipeline import Ahead, Behind
 from geounet.report import SegmentReport
@@ -36,48 +37,52 @@ if TYPE_CHECKING:
 DEFAULT_TILE: Mapping[str, int] = {"cpu": 1024, "cuda": 2048, "mps": 1024}
 """Side of a core by kind of device: a larger one wastes less on its halo and takes more memory."""
 
-Notify = Callable[[str], None]
-
-
-class Progress(Protocol):
-    """Called at the start and after each minibatch of tiles."""
-
-    def __call__(self, done: int, total: int) -> None:
-        """``done`` of ``total`` pixels of the scene are finished."""
+_LOG = logging.getLogger("geounet")
 
 
 @overload
 def segment(
-    scene: xr.DataArray, *, model: str | Path | None = None, out: None = None, **options: Any
+    scene: xr.DataArray | xr.Dataset,
+    *,
+    model: str | Path | None = None,
+    out: None = None,
+    **options: Unpack[SegmentKeywords],
 ) -> xr.DataArray: ...
 @overload
 def segment(
-    scene: SceneSource,
+    scene: xr.DataArray | xr.Dataset,
+    *,
+    model: str | Path | None = None,
+    out: str | Path,
+    **options: Unpack[SegmentKeywords],
+) -> SegmentReport: ...
+@overload
+def segment(
+    scene: str | Path | Sequence[str | Path] | SceneReader,
     *,
     model: str | Path | None = None,
     out: str | Path | None = None,
-    **options: Any,
+    **options: Unpack[SegmentKeywords],
 ) -> SegmentReport: ...
 def segment(
     scene: SceneSource,
     *,
     model: str | Path | None = None,
     out: str | Path | None = None,
-    **options: Any,
+    **options: Unpack[SegmentKeywords],
 ) -> SegmentReport | xr.DataArray:
     """Segment a scene.
 
     A path, URL, list of single-band files or reader gives files and a report; a
-    :class:`xarray.DataArray` without ``out`` gives a DataArray of labels on the same grid.
+    :class:`xarray.DataArray` or Dataset without ``out`` gives a DataArray of labels on the same grid.
 
     Args:
         scene: What to segment, see :func:`geounet.scene.open_scene`.
         model: Name of a bundled model or path of a ``.geounet`` file; None: the bundled model whose
             bands the scene has.
         out: The class map (``.tif``); None: ``<scene>.<model>.tif`` in the current folder.
-        **options: ``bands`` (``"B02=1,B03=2"``), ``scale``, ``offset``, ``polygons`` (a path or a
-            bool), ``confidence``, ``aoi``, ``tile``, ``device``, ``precision``, ``overwrite`` and
-            ``progress``; see :class:`geounet.options.SegmentOptions`.
+        **options: As the options of the command line, see
+            :class:`geounet.options.SegmentKeywords`.
 
     Returns:
         The report, with the fields of ``geounet segment --json``; or labels (y, x), uint8, class
@@ -86,36 +91,39 @@ def segment(
     Raises:
         GeounetError: One line that says what is wrong and how to mend it; nothing is left behind.
     """
-    progress: Progress | None = options.pop("progress", None)
-    reading = Reading(**{k: options.pop(k) for k in ("bands", "scale", "offset") if k in options})
-    for key in ("polygons", "aoi"):
-        if isinstance(options.get(key), str):
-            options[key] = Path(options[key])
-    chosen = SegmentOptions(
-        model=model, out=None if out is None else Path(out), reading=reading, **options
-    )
+    progress = options.pop("progress", None)
+    chosen = SegmentOptions.of(model, out, options)
     if out is None and hasattr(scene, "dims"):
-        return segment_array(scene, chosen)
-    return run_segment(scene, chosen, notify=_warn, progress=progress)
+        return segment_array(scene, chosen, progress=progress)
+    return run_segment(scene, chosen, say=_LOG.info, warn=_warn, progress=progress)
 
 
 def run_segment(
     source: SceneSource,
     options: SegmentOptions,
     *,
-    notify: Notify,
+    say: Say,
+    warn: Say,
     progress: Progress | None = None,
 ) -> SegmentReport:
-    """Segment a scene into files: :func:`segment` with its options as one value."""
+    """Segment a scene into files: :func:`segment` with its options as one value.
+
+    Args:
+        source: As there.
+        options: What was asked for.
+        say: Hears which model was chosen.
+        warn: Hears what may spoil the result.
+        progress: Hears how far the run is.
+    """
     start = time.perf_counter()
     with _closing(open_scene(source)) as scene:
-        bundle, fit = choose_model(scene, options, notify)
+        bundle, fit = choose_model(scene, options, say)
         paths = OutputPaths.of(scene.info, bundle.spec.name, options)
         check_outputs(paths.all, overwrite=options.overwrite)
         paths.refuse_input(scene.info.source)
         with _closing(fit.scene), Staging() as staging:
             run = _Run(fit, bundle, options)
-            _warn_of_place(fit, bundle, notify)
+            _warn_of_place(fit, bundle, warn)
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
             with Outputs(paths, staging, fit.scene.info, bundle) as outputs:
                 _drive(run, [totals.add, outputs.write], progress)
@@ -126,21 +134,23 @@ def run_segment(
     return _report(run, paths, totals, time.perf_counter() - start)
 
 
-def segment_array(array: Any, options: SegmentOptions) -> xr.DataArray:
+def segment_array(
+    array: Any, options: SegmentOptions, *, progress: Progress | None = None
+) -> xr.DataArray:
     """Segment a DataArray into a DataArray of labels (y, x) with its CRS; held in memory."""
     from odc.geo.xr import wrap_xr
 
     from geounet.classes import NODATA
 
     scene = open_scene(array)
-    bundle, fit = choose_model(scene, options, _warn)
+    bundle, fit = choose_model(scene, options, _LOG.info)
     run = _Run(fit, bundle, options)
     labels = np.full((fit.scene.info.height, fit.scene.info.width), NODATA, np.uint8)
 
     def keep(strip: Strip) -> None:
         labels[strip.window.slices] = strip.labels
 
-    _drive(run, [keep], None)
+    _drive(run, [keep], progress)
     out: xr.DataArray = wrap_xr(labels, fit.scene.info.geobox, nodata=NODATA)
     out.name = "class"
     return out.assign_attrs(
@@ -148,45 +158,6 @@ def segment_array(array: Any, options: SegmentOptions) -> xr.DataArray:
         flag_values=list(bundle.spec.classes.codes),
         flag_meanings=" ".join(n.replace(" ", "_") for n in bundle.spec.classes.names),
     )
-
-
-def choose_model(scene: SceneReader, options: SegmentOptions, notify: Notify) -> tuple[Bundle, Fit]:
-    """The model asked for, or the bundled one whose bands the scene has; values checked.
-
-    Raises:
-        BandError: No bundled model fits, or the one asked for does not.
-    """
-    if options.model is not None:
-        bundle = load_model(options.model)
-        fit = fit_scene(scene, bundle.spec, options.reading)
-        check_values(fit, bundle.spec)
-        return bundle, fit
-    reasons = {}
-    for name in _by_bands():
-        bundle = load_model(name)
-        try:
-            fit = fit_scene(scene, bundle.spec, options.reading)
-        except BandError as error:
-            reasons[name] = error
-            continue
-        check_values(fit, bundle.spec)
-        notify(f"model {name}: {bundle.spec.card.summary} (choose another with -m)")
-        return bundle, fit
-    raise BandError(_no_model(scene, reasons))
-
-
-def explain_models(scene: SceneReader) -> Mapping[str, str | None]:
-    """Bundled model -> None where it fits the scene, or why it does not."""
-    reasons: dict[str, str | None] = {}
-    for name in bundled_models():
-        spec = load_model(name).spec
-        try:
-            check_values(fit_scene(scene, spec), spec)
-        except GeounetError as error:
-            reasons[name] = str(error).removeprefix(f"{scene.info.source}: ")
-        else:
-            reasons[name] = None
-    return reasons
 
 
 class _Run:
@@ -255,23 +226,6 @@ def _report(run: _Run, paths: OutputPaths, totals: Totals, seconds: float) -> Se
     )
 
 
-def _by_bands() -> list[str]:
-    """Bundled models, water before land cover: the narrower question is the safer default."""
-    return sorted(bundled_models(), key=lambda name: (name.startswith("landcover"), name))
-
-
-def _no_model(scene: SceneReader, reasons: Mapping[str, GeounetError]) -> str:
-    info = scene.info
-    names = ", ".join(b.name or f"band {i}" for i, b in enumerate(info.bands, 1))
-    needs = "; ".join(
-        f"{name} needs {', '.join(load_model(name).spec.band_names)}" for name in reasons
-    )
-    return (
-        f"{info.source}: no bundled model reads its bands ({names}). {needs}."
-        " Say which band is which with -m MODEL --bands NAME=INDEX,..."
-    )
-
-
 def _nothing_valid(fit: Fit, options: SegmentOptions) -> str:
     where = " inside --aoi" if options.aoi is not None else ""
     return (
@@ -280,15 +234,15 @@ def _nothing_valid(fit: Fit, options: SegmentOptions) -> str:
     )
 
 
-def _warn_of_place(fit: Fit, bundle: Bundle, notify: Notify) -> None:
+def _warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
     info = fit.scene.info
     if info.geobox.crs is None:
-        notify(f"{info.source} has no CRS, so the outputs have none either")
+        warn(f"{info.source} has no CRS, so the outputs have none either")
         return
     low, high = bundle.spec.pixel_size
     size = pixel_size_m(info.geobox)
     if size is not None and not low / 2 <= size <= high * 2:
-        notify(
+        warn(
             f"pixels of {size:.3g} m: {bundle.spec.name} was trained on {low:g} to {high:g} m;"
             " expect a poorer map"
         )

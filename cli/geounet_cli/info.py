@@ -64,7 +64,7 @@ def _band(numbered: tuple[int, SceneBand]) -> str:
 
 
 def _models(scene: SceneReader) -> list[str]:
-    from geounet.segment import explain_models
+    from geounet.choose import explain_models
 
     return [
         f"  {name}: {'fits' if reason is None else 'no: ' + reason}"

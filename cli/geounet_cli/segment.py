@@ -92,8 +92,8 @@ def run(args: argparse.Namespace) -> int:
     )
     source = args.scene if len(args.scene) > 1 else args.scene[0]
     with _Bar(shown=sys.stderr.isatty() and not args.quiet) as bar:
-        notify = (lambda _: None) if args.quiet else bar.say
-        report = run_segment(source, options, notify=notify, progress=bar)
+        say = (lambda _: None) if args.quiet else bar.say
+        report = run_segment(source, options, say=say, warn=say, progress=bar)
     if not args.quiet and not args.json:
         print(summary(report))
     if args.json:
