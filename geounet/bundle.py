@@ -11,7 +11,9 @@ import hashlib
 import io
 import json
 import os
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -30,6 +32,24 @@ FORMAT = "geounet-bundle"
 FORMAT_VERSION = 1
 SUFFIX = ".geounet"
 SPEC, WEIGHTS, MANIFEST = "spec.json", "weights.safetensors", "manifest.json"
+
+_LARGE = 64 << 20  # bytes; below, a member of any ratio does no harm
+_MAX_RATIO = 100  # weights are nearly incompressible; DEFLATE reaches 1000 on zeros
+
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    KeyError,
+    ValueError,
+    TypeError,
+    EOFError,
+    OSError,
+    OverflowError,
+    NotImplementedError,  # a compression that zipfile does not know
+    RuntimeError,  # encrypted, or JSON nested without end
+)
+"""What zipfile and json raise for bytes that are no bundle."""
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same weights give the same bytes
 
@@ -61,17 +81,26 @@ class Bundle:
         from geounet.nn import build
 
         spec = self.spec
-        with torch.device("meta"):
-            network = build(spec.arch, len(spec.bands), len(spec.classes))
+        try:
+            with torch.device("meta"):
+                network = build(spec.arch, len(spec.bands), len(spec.classes))
+        except ModelError as error:
+            raise ModelError(f"{self.path}: {error}") from error
         try:
             state = safetensors.torch.load(self.weights)
             state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
             network.load_state_dict(state, assign=True)
-        except (RuntimeError, safetensors.SafetensorError) as error:
-            line = " ".join(str(error).split())[:200]
+        except (RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as error:
             raise ModelError(
-                f"{self.path}: the weights do not fit the spec ({line}): get the model again"
+                f"{self.path}: the weights do not fit the spec ({_line(error)}): get the model"
+                " again"
             ) from error
+        broken = [k for k, v in network.state_dict().items() if not v.isfinite().all()]
+        if broken:
+            raise ModelError(
+                f"{self.path}: {broken[0]} is not finite: train the model again, with a smaller"
+                " learning rate"
+            )
         return network.eval().requires_grad_(requires_grad=False)
 
 
@@ -119,24 +148,19 @@ def load_bundle(path: str | Path) -> Bundle:
         content = Path(path).read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}): check the path") from error
-    if content[:2] == b"\x80\x02" or b"data.pkl" in content[:4096]:
-        raise ModelError(
-            f"{path} holds a pickle, which would run code when read, and is refused:"
-            " save the weights as a .geounet bundle (geounet.bundle.save_bundle)"
-        )
+    if content[:1] == b"\x80" and content[1:2] in (b"\2", b"\3", b"\4", b"\5"):
+        raise ModelError(_pickled(path))
     return read_bundle(io.BytesIO(content), str(path))
 
 
 def read_bundle(file: io.BytesIO, path: str) -> Bundle:
     """Read a bundle from memory; ``path`` is what errors call it."""
     try:
-        with zipfile.ZipFile(file) as archive:
-            manifest_bytes = archive.read(MANIFEST)
-            members = {name: archive.read(name) for name in (SPEC, WEIGHTS)}
-            extra = set(archive.namelist()) - {SPEC, WEIGHTS, MANIFEST}
-        manifest: dict[str, Any] = json.loads(manifest_bytes)
+        members = _unpack(file, path)
+        manifest: dict[str, Any] = json.loads(members[MANIFEST])
         hashes: dict[str, str] = dict(manifest["sha256"])
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError) as error:
+        spec = members[SPEC].decode()
+    except _DAMAGE as error:
         raise ModelError(
             f"{path} is no geounet model, or was cut short ({_line(error)}): get it again"
         ) from error
@@ -145,16 +169,52 @@ def read_bundle(file: io.BytesIO, path: str) -> Bundle:
             f"{path} has bundle version {manifest.get('version')!r}; this geounet reads"
             f" {FORMAT_VERSION}: install a geounet that fits the model"
         )
-    if extra:
-        raise ModelError(f"{path} holds files that no model has ({', '.join(sorted(extra))})")
-    for name, content in members.items():
-        if hashlib.sha256(content).hexdigest() != hashes.get(name):
+    for name in (SPEC, WEIGHTS):
+        if hashlib.sha256(members[name]).hexdigest() != hashes.get(name):
             raise ModelError(f"{path}: {name} was changed after it was saved: get the model again")
+    try:
+        parsed = ModelSpec.from_json(spec)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
     return Bundle(
-        spec=ModelSpec.from_json(members[SPEC].decode()),
+        spec=parsed,
         weights=members[WEIGHTS],
-        sha256=hashlib.sha256(manifest_bytes).hexdigest(),
+        sha256=hashlib.sha256(members[MANIFEST]).hexdigest(),
         path=path,
+    )
+
+
+def _unpack(file: io.BytesIO, path: str) -> dict[str, bytes]:
+    """Member -> content, of exactly the members that a bundle has, none of them out of measure."""
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+        if any(name.endswith((".pkl", ".pickle")) for name in names):
+            raise ModelError(_pickled(path))
+        wanted = (MANIFEST, SPEC, WEIGHTS)
+        if missing := [name for name in wanted if name not in names]:
+            raise KeyError(f"it has no {missing[0]}")
+        if len(names) > len(wanted):
+            extra = ", ".join(sorted(set(names) - set(wanted))) or "one twice"
+            raise ModelError(
+                f"{path} holds files that no model has ({extra[:120]}): get the model again"
+            )
+        for info in archive.infolist():
+            _refuse_bomb(info, path)
+        return {name: archive.read(name) for name in wanted}
+
+
+def _refuse_bomb(info: zipfile.ZipInfo, path: str) -> None:
+    if info.file_size > _LARGE and info.file_size > _MAX_RATIO * info.compress_size:
+        raise ModelError(
+            f"{path}: {info.filename} would unpack to {info.file_size >> 20} MiB from"
+            f" {info.compress_size >> 10} KiB, which no model does: get the model again"
+        )
+
+
+def _pickled(path: str | Path) -> str:
+    return (
+        f"{path} holds a pickle, which would run code when read, and is refused:"
+        " save the weights as a .geounet bundle (geounet.bundle.save_bundle)"
     )
 
 

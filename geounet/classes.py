@@ -26,10 +26,10 @@ class ClassDef:
     """``#rrggbb``, lower case."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.code < NODATA:
-            raise OptionError(f"class {self.name!r} has code {self.code}; codes are 0 to 254")
-        if not self.name:
-            raise OptionError(f"class {self.code} has no name")
+        if type(self.code) is not int or not 0 <= self.code < NODATA:
+            raise OptionError(f"class {self.name!r} has code {self.code!r}; codes are 0 to 254")
+        if not self.name or not self.name.isprintable():
+            raise OptionError(f"class {self.code} has the name {self.name!r}: write one in a line")
         if not _COLOR.fullmatch(self.color):
             raise OptionError(
                 f"class {self.name!r} has colour {self.color!r}; write it as #rrggbb, lower case"

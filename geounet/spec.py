@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from geounet.bands import BandSpec
 from geounet.classes import ClassDef, ClassScheme
@@ -16,6 +17,8 @@ SPEC_VERSION = 1
 
 Unit = Literal["reflectance", "dB", "any"]
 Seam = Literal["exact", "blend"]
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +33,11 @@ class ArchSpec:
     """Number of poolings; the stride is ``2 ** depth`` for a U-Net."""
 
     def __post_init__(self) -> None:
-        if not (1 <= self.width <= 1024 and 1 <= self.depth <= 8):
-            raise OptionError(f"width {self.width} (1 to 1024) or depth {self.depth} (1 to 8)")
+        whole = type(self.width) is type(self.depth) is int
+        if not (whole and 1 <= self.width <= 1024 and 1 <= self.depth <= 8):
+            raise OptionError(
+                f"width {self.width!r} must be 1 to 1024 and depth {self.depth!r} 1 to 8"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,13 +88,29 @@ class ModelSpec:
     """Share of pixels with the same label in bfloat16 as in float32; None: unknown."""
 
     def __post_init__(self) -> None:
-        if not self.name or not all(c.isdigit() or c.islower() or c == "-" for c in self.name):
+        if not _NAME.fullmatch(self.name):
             raise OptionError(f"model name {self.name!r}: use lower case, digits and hyphens")
         if not self.bands:
             raise OptionError(f"model {self.name} has no input bands")
+        if len(set(self.band_names)) < len(self.bands):
+            raise OptionError(f"model {self.name} has a band twice: {' '.join(self.band_names)}")
+        for what, value, choices in (
+            ("unit", self.unit, get_args(Unit)),
+            ("seam", self.seam, get_args(Seam)),
+        ):
+            if value not in choices:
+                raise OptionError(f"model {self.name}: {what} {value!r}: {' or '.join(choices)}")
         for what, (low, high) in (("clip", self.clip), ("plausible", self.plausible)):
             if not low < high:
                 raise OptionError(f"model {self.name}: {what} range {low}..{high} is empty")
+        if not 0 < self.pixel_size[0] <= self.pixel_size[1]:
+            raise OptionError(
+                f"model {self.name}: pixel size {self.pixel_size[0]}..{self.pixel_size[1]} m"
+            )
+        if self.bf16_agreement is not None and not 0 <= self.bf16_agreement <= 1:
+            raise OptionError(
+                f"model {self.name}: bf16_agreement {self.bf16_agreement} must be 0 to 1"
+            )
 
     @property
     def band_names(self) -> tuple[str, ...]:
@@ -108,8 +130,9 @@ class ModelSpec:
         """
         try:
             return cls._from_dict(json.loads(text))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelError(f"the model's spec cannot be read: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as e:
+            line = " ".join(str(e).split())[:160]
+            raise ModelError(f"the model's spec cannot be read ({line}): get it again") from e
 
     @classmethod
     def _from_dict(cls, raw: dict[str, Any]) -> ModelSpec:
