@@ -74,7 +74,7 @@ def segment(
     """Segment a scene.
 
     A path, URL, list of single-band files or reader gives files and a report; a
-    :class:`xarray.DataArray` or Dataset without ``out`` gives a DataArray of labels on the same grid.
+    :class:`xarray.DataArray` or Dataset without ``out`` gives a DataArray of labels on its grid.
 
     Args:
         scene: What to segment, see :func:`geounet.scene.open_scene`.
