@@ -90,6 +90,8 @@ class ModelSpec:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise OptionError(f"model name {self.name!r}: use lower case, digits and hyphens")
+        if not isinstance(self.version, str):
+            raise OptionError(f"model {self.name}: version {self.version!r} is no text")
         if not self.bands:
             raise OptionError(f"model {self.name} has no input bands")
         if len(set(self.band_names)) < len(self.bands):
