@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from geounet.models import bundled_models, load_model
     from geounet.report import SegmentReport
     from geounet.scene import open_scene
-    from geounet.segment import segment
+    from geounet.segmentation import segment
 
 __all__ = [
     "GeounetError",
@@ -36,7 +36,7 @@ _HOMES = {
     "load_model": "geounet.models",
     "open_scene": "geounet.scene",
     "save_bundle": "geounet.bundle",
-    "segment": "geounet.segment",
+    "segment": "geounet.segmentation",
 }
 
 try:

@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from geounet.fit import Reading
     from geounet.options import SegmentOptions
-    from geounet.segment import run_segment
+    from geounet.segmentation import run_segment
 
     options = SegmentOptions(
         model=args.model,

@@ -120,7 +120,8 @@ def run_segment(
         bundle, fit = choose_model(scene, options, say)
         paths = OutputPaths.of(scene.info, bundle.spec.name, options)
         check_outputs(paths.all, overwrite=options.overwrite)
-        paths.refuse_input(scene.info.source)
+        for file in scene.info.files:
+            paths.refuse_input(file)
         with _closing(fit.scene), Staging() as staging:
             run = _Run(fit, bundle, options)
             _warn_of_place(fit, bundle, warn)
