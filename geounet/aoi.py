@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from shapely import make_valid
 
 from geounet.errors import SceneError
 from geounet.window import Window
@@ -28,29 +29,17 @@ class AreaOfInterest:
         """The polygons of a vector file, brought into the scene's CRS.
 
         Raises:
-            SceneError: Unreadable, without polygons, without a CRS where the scene has one, or
-                outside the scene.
+            SceneError: Unreadable, without polygons, several layers, without a CRS where the scene
+                has one or with one where it has none, or outside the scene.
         """
-        import geopandas
-        import pyogrio.errors
-
-        try:
-            frame = geopandas.read_file(path)
-        except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:
-            line = " ".join(str(error).split())[:160]
-            raise SceneError(f"--aoi {path} cannot be read ({line})") from error
-        if geobox.crs is not None:
-            if frame.crs is None:
-                raise SceneError(f"--aoi {path} has no CRS: set one (ogr2ogr -a_srs)")
-            frame = frame.to_crs(geobox.crs.to_wkt())
-        shapes = tuple(s for s in frame.geometry if s is not None and s.area > 0)
+        frame = _in_crs_of(_read(path), geobox, path)
+        shapes = tuple(make_valid(s) for s in frame.geometry if s is not None and s.area > 0)
         if not shapes:
-            raise SceneError(f"--aoi {path} holds no polygon")
-        area = cls(shapes=shapes, geobox=geobox)
+            raise SceneError(f"--aoi {path} holds no polygon: draw the area as polygons")
         outline = geobox.extent.geom
         if not any(s.intersects(outline) for s in shapes):
-            raise SceneError(f"--aoi {path} lies outside the scene: check its CRS")
-        return area
+            raise SceneError(f"--aoi {path} lies outside the scene: check its CRS and its place")
+        return cls(shapes=shapes, geobox=geobox)
 
     def __call__(self, window: Window) -> NDArray[np.bool_]:
         """(height, width), True where the centre of a pixel lies in the area."""
@@ -62,3 +51,35 @@ class AreaOfInterest:
             self.shapes, out_shape=part.shape, transform=part.affine, invert=True
         )
         return np.asarray(mask)
+
+
+def _read(path: str | Path) -> Any:
+    """The one layer with geometries, as a GeoDataFrame."""
+    import geopandas
+    import pyogrio
+    import pyogrio.errors
+
+    try:
+        layers = [name for name, kind in pyogrio.list_layers(path) if kind is not None]
+        if len(layers) != 1:
+            held = f"several layers ({', '.join(layers)})" if layers else "no geometries"
+            raise SceneError(f"--aoi {path} holds {held}: give a file with one layer of polygons")
+        return geopandas.read_file(path, layer=layers[0])
+    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:
+        line = " ".join(str(error).split()).replace(str(path), "").strip(" :")[:160]
+        raise SceneError(
+            f"--aoi {path} cannot be read ({line}): give a GeoPackage, GeoJSON or Shapefile"
+        ) from error
+
+
+def _in_crs_of(frame: Any, geobox: GeoBox, path: str | Path) -> Any:
+    if geobox.crs is None:
+        if frame.crs is not None:
+            raise SceneError(
+                f"--aoi {path} has a CRS and the scene has none, so it has no place in it: set the"
+                " scene's with gdal_edit.py -a_srs"
+            )
+        return frame
+    if frame.crs is None:
+        raise SceneError(f"--aoi {path} has no CRS: set one, e.g. ogr2ogr -a_srs EPSG:4326 OUT IN")
+    return frame.to_crs(geobox.crs.to_wkt())

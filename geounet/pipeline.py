@@ -84,11 +84,13 @@ class Behind(Generic[T]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is None:
-            _put(self._queue, _End(), self._stop)
-        else:
+        try:
+            if error is None:
+                _put(self._queue, _End(), self._stop)
+                self._thread.join()
+        finally:  # an interrupt while we wait must not leave the thread at work
             self._stop.set()
-        self._thread.join()
+            self._thread.join()
         if error is None and self._error is not None:
             raise self._error
 

@@ -119,9 +119,9 @@ def run_segment(
     with _closing(open_scene(source)) as scene:
         bundle, fit = choose_model(scene, options, say)
         paths = OutputPaths.of(scene.info, bundle.spec.name, options)
-        check_outputs(paths.all, overwrite=options.overwrite)
         for file in scene.info.files:
             paths.refuse_input(file)
+        check_outputs(paths.all, overwrite=options.overwrite)
         with _closing(fit.scene), Staging() as staging:
             run = _Run(fit, bundle, options)
             _warn_of_place(fit, bundle, warn)

@@ -75,6 +75,7 @@ class GeoTIFFScene:
                 bands=tuple(_bands(dataset)),
                 block=max(dataset.block_shapes),
                 hint=" ".join([self._path, *map(str, dataset.tags().values())])[:4000],
+                files=tuple(dataset.files),
             )
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:

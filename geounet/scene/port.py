@@ -48,6 +48,8 @@ class SceneInfo:
     """Height and width of the blocks in which the pixels are stored."""
     hint: str = ""
     """File names and tags in which a sensor may be named."""
+    files: tuple[str, ...] = ()
+    """Every file that is read, as far as known: none of them may be replaced by an output."""
 
     @property
     def height(self) -> int:

@@ -85,6 +85,7 @@ class StackScene:
             bands=tuple(_named(i.bands[0], p) for i, p in zip(infos, self._paths, strict=True)),
             block=max(i.block for i in infos),
             hint=" ".join(i.hint for i in infos)[:4000],
+            files=tuple(file for i in infos for file in i.files),
         )
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:

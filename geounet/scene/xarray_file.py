@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from geounet.errors import DependencyError, SceneError
@@ -45,7 +46,7 @@ class XarrayFileScene:
     @property
     def info(self) -> SceneInfo:
         """The header."""
-        return self._opened().info
+        return replace(self._opened().info, files=(self._path,))
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:
         """Values (bands, height, width) of a window, decoded by xarray (scale, fill values)."""
