@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -27,9 +28,9 @@ def run(args: argparse.Namespace) -> int:
 
     scene = open_scene(args.scene if len(args.scene) > 1 else args.scene[0])
     try:
-        print("\n".join([*_header(scene.info), *map(_band, enumerate(scene.info.bands, 1))]))
-        print("models:")
-        print("\n".join(_models(scene)))
+        bands = map(_band, enumerate(scene.info.bands, 1))
+        lines = [*_header(scene.info), "bands:", *bands, "models:", *_models(scene)]
+        print("\n".join(lines))
     finally:
         scene.close()
     return 0
@@ -46,18 +47,31 @@ def _header(info: SceneInfo) -> list[str]:
     ]
     if not info.georeferenced:
         return [*lines, "place: none: the outputs have none either"]
-    rotated = " (rotated)" if affine.b or affine.d else ""
-    size = f"{abs(affine.a):.10g} x {abs(affine.e):.10g}"
-    return [*lines, f"pixel: {size}{rotated}, corner at {affine.c:.10g}, {affine.f:.10g}", "bands:"]
+    return [*lines, f"pixel: {_pixel(grid)}, corner at {affine.c:.10g}, {affine.f:.10g}"]
 
 
 def _crs_name(crs: Any) -> str:
     return f"EPSG:{crs.epsg} {crs.proj.name}" if crs.epsg else str(crs.proj.name)
 
 
+def _pixel(grid: Any) -> str:
+    """Width and height of a pixel in the CRS's unit, and in metres where that is another."""
+    from geounet.area import pixel_size_m
+
+    affine = grid.affine
+    size = f"{math.hypot(affine.a, affine.d):.10g} x {math.hypot(affine.b, affine.e):.10g}"
+    axes = [] if grid.crs is None else grid.crs.proj.axis_info
+    unit = axes[0].unit_name if axes else ""
+    metres = None if unit == "metre" else pixel_size_m(grid)
+    about = "" if metres is None else f" (about {metres:.3g} m)"
+    rotated = " (rotated)" if affine.b or affine.d else ""
+    return f"{size} {unit}".rstrip() + about + rotated
+
+
 def _band(numbered: tuple[int, SceneBand]) -> str:
     index, band = numbered
-    scaled = f", scale {band.scale:g} offset {band.offset:g}" if band.scale != 1 else ""
+    plain = (band.scale, band.offset) == (1, 0)
+    scaled = "" if plain else f", scale {band.scale:g} offset {band.offset:g}"
     nodata = "" if band.nodata is None else f", nodata {band.nodata:g}"
     alpha = ", alpha" if band.is_alpha else ""
     return f"  {index}  {band.name or '(no name)'}: {band.dtype}{scaled}{nodata}{alpha}"

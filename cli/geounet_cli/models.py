@@ -62,7 +62,8 @@ def _card(bundle: Bundle) -> Iterator[str]:
     for title in ("data", "terms", "limits"):
         yield f"\n{title}\n{_wrap(getattr(card, title))}"
     for title in ("metrics", "provenance"):
-        yield f"\n{title}\n{_table(getattr(card, title))}"
+        if values := getattr(card, title):
+            yield f"\n{title}\n{_table(values)}"
 
 
 def _wrap(text: str) -> str:
