@@ -63,9 +63,13 @@ def _pixel(grid: Any) -> str:
     axes = [] if grid.crs is None else grid.crs.proj.axis_info
     unit = axes[0].unit_name if axes else ""
     metres = None if unit == "metre" else pixel_size_m(grid)
-    about = "" if metres is None else f" (about {metres:.3g} m)"
+    about = "" if metres is None else f" (about {_length(metres)})"
     rotated = " (rotated)" if affine.b or affine.d else ""
     return f"{size} {unit}".rstrip() + about + rotated
+
+
+def _length(metres: float) -> str:
+    return f"{metres:.3g} m" if metres < 1000 else f"{metres / 1000:.3g} km"
 
 
 def _band(numbered: tuple[int, SceneBand]) -> str:

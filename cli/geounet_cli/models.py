@@ -50,7 +50,8 @@ def run_show(args: argparse.Namespace) -> int:
 
 def _card(bundle: Bundle) -> Iterator[str]:
     spec, card = bundle.spec, bundle.spec.card
-    agreement = "unknown" if spec.bf16_agreement is None else f"{spec.bf16_agreement:.3%}"
+    agreement = spec.bf16_agreement
+    same = "not measured" if agreement is None else f"{agreement:.3%} of labels as in float32"
     yield f"{spec.name} {spec.version}: {card.summary}"
     yield f"  file:       {bundle.path}"
     yield f"  sha256:     {bundle.sha256}"
@@ -58,7 +59,7 @@ def _card(bundle: Bundle) -> Iterator[str]:
     yield f"  bands:      {', '.join(spec.band_names)} ({spec.unit})"
     yield f"  classes:    {spec.classes}"
     yield f"  pixel size: {spec.pixel_size[0]:g} to {spec.pixel_size[1]:g} m"
-    yield f"  bf16:       {agreement} of labels as in float32"
+    yield f"  bf16:       {same}"
     for title in ("data", "terms", "limits"):
         yield f"\n{title}\n{_wrap(getattr(card, title))}"
     for title in ("metrics", "provenance"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def load_model(name_or_path: str | Path) -> Bundle:
     text = str(name_or_path)
     if text in bundled:
         return load_bundle(bundled[text])
-    if Path(text).suffix == SUFFIX or Path(text).exists():
+    if text.endswith(SUFFIX) or os.path.exists(text):  # noqa: PTH110  takes any text for a path
         return load_bundle(text)
     raise ModelError(
         f"there is no model {text!r}: give a path to a {SUFFIX} file or one of {', '.join(bundled)}"
