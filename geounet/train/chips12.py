@@ -7,6 +7,7 @@ The image files have 12 bands, of which only the first seven are a model's input
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import rasterio
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.errors import NotGeoreferencedWarning
 from torch.utils.data import DataLoader, RandomSampler, Subset
 from torchgeo.datasets import NonGeoDataset
 
@@ -99,9 +101,11 @@ class WaterLandcoverChips:
 
 
 def _read(folder: Path, name: str, target: Target) -> tuple[NDArray[Any], NDArray[np.int8]]:
-    with rasterio.open(folder / "images" / f"{name}.tif") as src:
-        image = src.read(list(range(1, len(BANDS) + 1)))
-        cover = src.read(LANDCOVER_BAND)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the chips have no CRS, we know
+        with rasterio.open(folder / "images" / f"{name}.tif") as src:
+            image = src.read(list(range(1, len(BANDS) + 1)))
+            cover = src.read(LANDCOVER_BAND)
     if target == "landcover":
         return image, _index_of(cover, LANDCOVER_SCHEME)
     with Image.open(folder / "labels" / f"{name}.png") as mask:

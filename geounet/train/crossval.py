@@ -23,6 +23,7 @@ from geounet.train.recipe import Recipe
 from geounet.train.source import Chip, Source
 
 _LOG = logging.getLogger(__name__)
+_HALF_PIXELS = 1_000_000  # bfloat16 is slow where the CPU has none, and these are enough
 
 Contender = Callable[[Source, Sequence[str], int], Classify]
 """Fits on the named chips with a seed."""
@@ -45,7 +46,7 @@ def network_of(recipe: Recipe, halves: Confusion | None = None) -> Contender:
 
         def classify(chip: Chip) -> NDArray[np.int64]:
             labels = predict_labels(trained.network, trained.normalize, chip)
-            if halves is not None:
+            if halves is not None and halves.total < _HALF_PIXELS:
                 halves.add(predict_labels(half, trained.normalize, chip), labels, chip.valid)
             return labels
 

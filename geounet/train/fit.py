@@ -81,7 +81,11 @@ def fit(recipe: Recipe, source: Source, names: Sequence[str], seed: int) -> Trai
 
 def _trainer(recipe: Recipe) -> lightning.Trainer:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    average = [EMAWeightAveraging(decay=recipe.ema)] if recipe.ema else []
+    # averaging from the start would keep a share of the random weights
+    late = recipe.steps // 2
+    average = (
+        [EMAWeightAveraging(decay=recipe.ema, update_starting_at_step=late)] if recipe.ema else []
+    )
     return lightning.Trainer(
         max_steps=recipe.steps,
         max_epochs=1,

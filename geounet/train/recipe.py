@@ -63,8 +63,8 @@ class Recipe:
     """Peak of the one-cycle schedule (AdamW)."""
     weight_decay: float = 1e-2
     """Of AdamW."""
-    ema: float = 0.99
-    """Decay of the moving average of the weights, which is what is kept."""
+    ema: float = 0.97
+    """Decay of the moving average of the weights over the second half, which is what is kept."""
     dice: float = 0.5
     """Weight of the Dice loss; cross-entropy has the rest."""
     dice_classes: tuple[int, ...] | None = None

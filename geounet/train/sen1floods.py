@@ -74,13 +74,10 @@ class Sen1Floods11:
     ) -> DataLoader[dict[str, Any]]:
         """See :meth:`geounet.train.source.Source.batches`."""
         dataset = self._dataset(names)
-        sampler = RandomGeoSampler(
-            dataset,
-            size=size,
-            length=steps * batch,
-            generator=torch.Generator().manual_seed(seed),
-        )
-        return DataLoader(dataset, batch_size=batch, sampler=sampler, collate_fn=_collate)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)  # the sampler's own generator does not choose the chip
+            queries = list(RandomGeoSampler(dataset, size=size, length=steps * batch))
+        return DataLoader(dataset, batch_size=batch, sampler=queries, collate_fn=_collate)
 
     def _dataset(self, names: Sequence[str]) -> IntersectionDataset:
         images = [str(self._folder / "S1" / f"{name}_S1Hand.tif") for name in names]

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from geounet.bundle import load_bundle, save_bundle
+from geounet.errors import OptionError
+from geounet.metrics import Confusion
+from geounet.spec import ArchSpec, ModelSpec
+from geounet.testing.bundles import random_spec
+from geounet.train.fit import fit
+from geounet.train.loss import SegmentationLoss, class_weights
+from geounet.train.precision import bf16_agreement
+from geounet.train.predict import predict_labels, predict_logits
+from geounet.train.recipe import Recipe
+from geounet.train.source import IGNORE
+from geounet.train.statistics import band_statistics, class_shares
+from geounet.train.threshold import fold_threshold
+
+pytestmark = pytest.mark.train
+
+TRAINING, HELD_OUT = ("0", "1", "2", "3", "4", "5"), ("6", "7")
+
+
+def iou(trained, source, names):
+    counts = Confusion()
+    for chip in source.chips(names):
+        labels = predict_labels(trained.network, trained.normalize, chip)
+        counts.add(labels, chip.label, chip.scored)
+    return counts.score(1).iou
+
+
+def test_learns_what_can_be_learnt(made_up, recipe):
+    trained = fit(recipe, made_up, TRAINING, seed=0)
+    assert iou(trained, made_up, HELD_OUT) > 0.9
+
+
+def test_more_steps_less_loss(made_up, recipe):
+    short = fit(replace(recipe, steps=4), made_up, TRAINING, seed=0)
+    assert fit(recipe, made_up, TRAINING, seed=0).loss < short.loss
+
+
+def test_a_seed_gives_the_same_weights(made_up, recipe):
+    recipe = replace(recipe, steps=3)
+
+    def weights(seed):
+        state = fit(recipe, made_up, TRAINING, seed=seed).network.state_dict()
+        return torch.cat([v.flatten().float() for v in state.values()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_statistics_are_of_the_training_part_only(made_up, recipe):
+    trained = fit(replace(recipe, steps=1), made_up, TRAINING, seed=0)
+    assert trained.bands == band_statistics(made_up, TRAINING, recipe.clip)
+    assert trained.bands != band_statistics(made_up, (*TRAINING, *HELD_OUT), recipe.clip)
+
+
+def test_chips_left_out_are_never_seen(made_up, recipe):
+    recipe = replace(recipe, steps=1, leave_out=("0",))
+    trained = fit(recipe, made_up, TRAINING, seed=0)
+    assert trained.bands == band_statistics(made_up, TRAINING[1:], recipe.clip)
+
+
+def test_statistics_are_those_of_numpy(made_up):
+    (chip,) = made_up.chips(["7"])
+    bands = band_statistics(made_up, ["7"], (-25.0, 5.0))
+    values = np.clip(chip.image[:, chip.valid], -25, 5)
+    assert [b.mean for b in bands] == pytest.approx(values.mean(axis=1), abs=1e-4)
+    assert [b.std for b in bands] == pytest.approx(values.std(axis=1), abs=1e-4)
+    shares = class_shares(made_up, ["7"])
+    assert shares[1] == pytest.approx((chip.label[chip.scored] == 1).mean())
+
+
+def test_a_bundle_of_the_loop_loads_and_gives_the_same_labels(made_up, recipe, tmp_path):
+    trained = fit(recipe, made_up, TRAINING, seed=0)
+    spec: ModelSpec = replace(
+        random_spec(("VV", "VH"), unit="dB", width=4, depth=2),
+        bands=trained.bands,
+        clip=recipe.clip,
+        classes=made_up.classes,
+    )
+    path = save_bundle(tmp_path / "m.geounet", spec, trained.network.state_dict())
+    bundle = load_bundle(path)
+    (chip,) = made_up.chips(["7"])
+    ours = predict_logits(trained.network, trained.normalize, chip)
+    np.testing.assert_allclose(predict_logits(bundle.network, trained.normalize, chip), ours)
+    assert bf16_agreement(bundle, made_up, HELD_OUT) > 0.98
+
+
+def test_the_threshold_is_folded_into_the_bias(made_up, recipe):
+    trained = fit(replace(recipe, steps=20), made_up, TRAINING, seed=0)
+    best = iou(trained, made_up, TRAINING)
+    trained.network.head.bias.data[1] += 3.0  # far off
+    assert iou(trained, made_up, TRAINING) < best
+    fold_threshold(trained.network, trained.normalize, made_up, TRAINING)
+    assert iou(trained, made_up, TRAINING) >= best - 0.01
+
+
+def test_ignored_pixels_do_not_count_in_the_loss(recipe):
+    loss = SegmentationLoss(recipe, [0.5, 0.5])
+    torch.manual_seed(0)
+    logits, label = torch.randn(2, 2, 8, 8), torch.randint(0, 2, (2, 8, 8))
+    label[:, :3] = IGNORE
+    other = logits.clone()
+    other[:, :, :3] = 7.0
+    assert float(loss(logits, label)) == pytest.approx(float(loss(other, label)), abs=1e-6)
+    assert torch.isfinite(loss(logits, torch.full_like(label, IGNORE)))
+
+
+def test_class_weights():
+    assert class_weights([0.9, 0.1], 0).tolist() == pytest.approx([1, 1])
+    rare = class_weights([0.9, 0.1, 0.0], 0.5)
+    assert float(rare[1] / rare[0]) == pytest.approx(3)
+    assert float(rare[2]) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"steps": 0}, "steps 0"),
+        ({"dice": 1.5}, "dice 1.5"),
+        ({"ema": 1.0}, "ema 1.0"),
+    ],
+)
+def test_a_recipe_that_cannot_be(wrong, message):
+    from geounet.train.recipe import Augmentation
+
+    arch = ArchSpec(name="unet", width=4, depth=2)
+    with pytest.raises(OptionError, match=message):
+        Recipe(
+            **{
+                "name": "x",
+                "arch": arch,
+                "clip": (0.0, 1.0),
+                "augmentation": Augmentation(),
+                "steps": 1,
+                **wrong,
+            }
+        )
