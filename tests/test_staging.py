@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
-
 import pytest
+from mounts import read_only
 
 from geounet.errors import OutputError
 from geounet.staging import Staging, check_outputs
@@ -96,21 +93,11 @@ def test_check_outputs(tmp_path):
             check_outputs([tmp_path / "new.tif", path], overwrite=False)
 
 
-def test_read_only_folder(read_only):
-    with pytest.raises(OutputError, match=r"is read-only: choose another with -o"):
-        check_outputs([read_only / "a.tif"], overwrite=False)
-
-
-@pytest.fixture
-def read_only(tmp_path):
-    """A folder that nobody writes to; root ignores permissions, so it gets a mount."""
-    if os.geteuid() != 0:
-        tmp_path.chmod(0o500)
-        yield tmp_path
-        tmp_path.chmod(0o700)
-        return
-    mount = ["mount", "-t", "tmpfs", "-o", "ro,size=64k", "tmpfs", str(tmp_path)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("root ignores permissions and may not mount here")
-    yield Path(tmp_path)
-    subprocess.run(["umount", str(tmp_path)], check=True)
+def test_read_only_folder(tmp_path):
+    folder = tmp_path / "sealed"
+    folder.mkdir()
+    with (
+        read_only(folder),
+        pytest.raises(OutputError, match=r"is read-only: choose another with -o"),
+    ):
+        check_outputs([folder / "a.tif"], overwrite=False)

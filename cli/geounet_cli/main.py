@@ -44,8 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
 
 
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line, as everything here does; the usage is for those who ask for it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_REFUSED, f"geounet: {message}: see {self.prog} --help\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="geounet",
         description="From a satellite scene to a map: classes as GeoTIFF, polygons as GeoPackage.",
         epilog=_EPILOG,

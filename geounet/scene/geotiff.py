@@ -287,7 +287,10 @@ def _why_not(path: str, error: Exception) -> str:
     if local and tarfile.is_tarfile(path):
         return f"{path} is a tar archive: name a raster in it, e.g. /vsitar/{path}/NAME.tif"
     reason = _reason(error).replace(f"'{path}'", "").replace(f"{path}:", "").strip(" .")
-    return f"{path} cannot be opened as a raster ({reason}): give a GeoTIFF or what GDAL reads"
+    return (
+        f"{path} cannot be opened as a raster ({reason}): get it again if it was cut short, else"
+        " give a GeoTIFF or what else GDAL reads"
+    )
 
 
 def _inside(path: str) -> str:
