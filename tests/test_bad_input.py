@@ -333,12 +333,25 @@ def test_output_is_what_a_vrt_is_made_of(refused, here, scene):
     refused("is the scene itself", "scene.vrt", "-o", scene, "--overwrite")
 
 
-@pytest.mark.parametrize("size", [4_096, 16_384, 40_960, 98_304])
-def test_disk_full(refused, here, tmp_path, size):
+@pytest.mark.parametrize(
+    ("size", "match", "argv"),
+    [
+        (4_096, "the polygons cannot be written", []),
+        (400_000, "the polygons cannot be written", []),
+        (4_096, "the raster cannot be written", ["--no-polygons"]),
+        (36_864, "the raster cannot be written", ["--no-polygons"]),  # while the COG is made
+    ],
+)
+def test_disk_full(refused, here, tmp_path, size, match, argv):
     scene = write(here / "scene.tif", noise(height=400, width=400))
     with small_disk(tmp_path / "disk", size) as disk:
         refused(
-            r"cannot be written|No space|disk is full", scene, "-o", disk / "map.tif", folder=disk
+            rf"{match} \(.*\): free some disk space, or choose another folder",
+            scene,
+            "-o",
+            disk / "map.tif",
+            *argv,
+            folder=disk,
         )
         assert list(disk.iterdir()) == []
 

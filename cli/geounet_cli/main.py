@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +12,7 @@ from typing import NoReturn
 from geounet import __version__
 from geounet.errors import GeounetError
 from geounet_cli import evaluate, info, models, quicklook, segment
+from geounet_cli.quiet import silence_native
 
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
@@ -29,7 +28,7 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code: 0 done, 2 refused, 130 interrupted."""
     args = _parser().parse_args(argv)
-    _silence_gdal()
+    silence_native()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return int(args.run(args))
@@ -63,12 +62,6 @@ def _parser() -> argparse.ArgumentParser:
     for verb in (segment, info, models, evaluate, quicklook):
         verb.add_parser(verbs)
     return parser
-
-
-def _silence_gdal() -> None:
-    """GDAL's own lines on stderr, of which ours tells what matters; it looks at its first error."""
-    os.environ.setdefault("CPL_LOG", os.devnull)
-    logging.getLogger("rasterio").addHandler(logging.NullHandler())
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
