@@ -21,8 +21,9 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 
+from geounet.bands import band_number, canonical_name
 from geounet.errors import SceneError
-from geounet.gdalenv import read_env
+from geounet.gdalenv import is_remote, read_env
 from geounet.raster import Raster
 from geounet.scene.memory import as_stored, finite
 from geounet.scene.port import SceneBand, SceneInfo
@@ -116,7 +117,7 @@ class GeoTIFFScene:
                 valid &= layer != as_stored(nodata, layer.dtype)
         for band in _masked(dataset, bands):
             valid &= dataset.read_masks(band, **part) > 0
-        for band in _alphas(dataset):
+        for band in set(_alphas(dataset)).difference(bands):  # asked for as data, it is data
             valid &= dataset.read(band, **part) > 0
         return valid
 
@@ -128,9 +129,13 @@ class GeoTIFFScene:
             try:
                 yield self._handle()
             except RasterioError as error:
+                what = (
+                    "lost connection, or a damaged file: try"
+                    if is_remote(self._path)
+                    else ("the file is damaged or was cut short; get it")
+                )
                 raise SceneError(
-                    f"{self._path}: the pixels cannot be read ({_reason(error)}):"
-                    " the file is damaged or was cut short; get it again"
+                    f"{self._path}: the pixels cannot be read ({_reason(error)}): {what} again"
                 ) from error
 
     def _handle(self) -> Any:
@@ -211,7 +216,19 @@ def _masked(dataset: Any, bands: Sequence[int]) -> list[int]:
 
 
 def _alphas(dataset: Any) -> list[int]:
-    return [i for i, c in enumerate(dataset.colorinterp, start=1) if c is ColorInterp.alpha]
+    """Alpha bands. One whose description names a band is none, whatever its tag says.
+
+    GDAL tags the fourth band of every four-band byte raster as alpha unless told otherwise, and
+    so the near infrared of many aerial photos.
+    """
+    return [
+        index
+        for index, (interp, name) in enumerate(
+            zip(dataset.colorinterp, dataset.descriptions, strict=True), start=1
+        )
+        if interp is ColorInterp.alpha
+        and not (name and (canonical_name(name) or band_number(name)))
+    ]
 
 
 def _exact(dtype: np.dtype[Any]) -> bool:
@@ -220,6 +237,7 @@ def _exact(dtype: np.dtype[Any]) -> bool:
 
 
 def _bands(dataset: Any) -> Iterator[SceneBand]:
+    alphas = _alphas(dataset)
     for index in range(dataset.count):
         interp = dataset.colorinterp[index]
         name = dataset.descriptions[index] or _COLORS.get(interp, "")
@@ -231,7 +249,7 @@ def _bands(dataset: Any) -> Iterator[SceneBand]:
             scale=dataset.scales[index],
             offset=dataset.offsets[index],
             nodata=dataset.nodatavals[index],
-            is_alpha=interp is ColorInterp.alpha,
+            is_alpha=index + 1 in alphas,
         )
 
 

@@ -9,10 +9,15 @@ from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 
 class _Handler(SimpleHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+
+    def __init__(self, *args: Any, served: list[int], **kwargs: Any) -> None:
+        self._served = served
+        super().__init__(*args, **kwargs)
 
     def do_GET(self) -> None:
         path = Path(self.translate_path(self.path))
@@ -30,6 +35,7 @@ class _Handler(SimpleHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{len(content)}")
         self.send_header("Content-Length", str(stop - start))
         self.end_headers()
+        self._served.append(stop - start)
         self.wfile.write(content[start:stop])
 
     def log_message(self, *_: object) -> None:
@@ -37,9 +43,10 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[str]:
-    """The address under which the files of ``folder`` are served."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
+def serve(folder: Path, served: list[int] | None = None) -> Iterator[str]:
+    """The address under which the files of ``folder`` are served; ``served`` takes byte counts."""
+    handler = partial(_Handler, directory=str(folder), served=[] if served is None else served)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -139,3 +139,7 @@ def test_preview(case, scene):
     extent, whole = raster.geobox.extent, case[0].geobox.extent
     assert extent.intersection(whole).area > 0.9 * whole.area
     assert raster.valid.any()
+
+
+def test_a_band_twice(case, scene):
+    check(case[0], scene.read(scene.info.window, [2, 2]), bands=[2, 2])

@@ -159,6 +159,22 @@ def test_one_band_is_named_by_its_file(tmp_path):
     assert open_scene(path).info.bands[0].name == "T33UUP_B08_10m"
 
 
+def test_near_infrared_tagged_as_alpha_is_data(tmp_path):
+    """As GDAL tags it by default; a description says what it is, and so does who asks for it."""
+    data = np.ones((4, 3, 3), np.uint8)
+    data[3, 0, 0] = 0
+    path = write(tmp_path / "rgbn.tif", data, **UTM)
+    with rasterio.open(path, "r+") as out:
+        assert out.colorinterp[3].name == "alpha"
+    assert [b.is_alpha for b in open_scene(path).info.bands] == [False, False, False, True]
+    assert not whole(path, (1, 2, 3)).valid[0, 0]
+    assert whole(path, (1, 4)).valid.all()
+    with rasterio.open(path, "r+") as out:
+        out.descriptions = ("red", "green", "blue", "nir")
+    assert not any(band.is_alpha for band in open_scene(path).info.bands)
+    assert whole(path, (1, 2, 3)).valid.all()
+
+
 # what cannot be segmented
 
 
