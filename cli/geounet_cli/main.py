@@ -12,7 +12,7 @@ from typing import NoReturn
 from geounet import __version__
 from geounet.errors import GeounetError
 from geounet_cli import evaluate, info, models, quicklook, segment
-from geounet_cli.quiet import silence_native
+from geounet_cli.quiet import silence_gdal
 
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130
@@ -28,7 +28,7 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code: 0 done, 2 refused, 130 interrupted."""
     args = _parser().parse_args(argv)
-    silence_native()
+    silence_gdal()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         return int(args.run(args))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
 import logging
@@ -10,15 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def silence_native() -> None:
-    """Keep GDAL and libtiff from writing to this process's stderr."""
+def silence_gdal() -> None:
+    """Keep GDAL from writing to this process's stderr."""
     os.environ.setdefault("CPL_LOG", os.devnull)  # GDAL looks at its first error
     logging.getLogger("rasterio").addHandler(logging.NullHandler())
+
+
+def silence_libtiff() -> None:
+    """Keep libtiff from it too, where rasterio's wheel has one of its own.
+
+    GDAL gives each file a handler of its own, but a failed write (a full disk) is reported through
+    libtiff's global one, which prints:
+    https://gitlab.com/libtiff/libtiff/-/blob/v4.6.0/libtiff/tif_unix.c
+    """
+    import rasterio  # noqa: F401  loads what libtiff needs in turn
+
     for path in _libtiff():
-        # GDAL gives each file a handler of its own, but a failed write (a full disk) is reported
-        # through libtiff's global one, which prints:
-        # https://gitlab.com/libtiff/libtiff/-/blob/v4.6.0/libtiff/tif_unix.c
-        ctypes.CDLL(str(path)).TIFFSetErrorHandler(None)
+        with contextlib.suppress(OSError, AttributeError):  # a line too many is no reason to stop
+            ctypes.CDLL(str(path)).TIFFSetErrorHandler(None)
 
 
 def _libtiff() -> Iterator[Path]:

@@ -77,7 +77,9 @@ def run(args: argparse.Namespace) -> int:
     from geounet.fit import Reading
     from geounet.options import SegmentOptions
     from geounet.segmentation import run_segment
+    from geounet_cli.quiet import silence_libtiff
 
+    silence_libtiff()
     options = SegmentOptions(
         model=args.model,
         out=args.out,
