@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,10 @@ def _open(path: str) -> xr.Dataset:
     zarr = path.rstrip("/").lower().endswith(".zarr")
     options: dict[str, Any] = {"engine": "zarr", "consolidated": None} if zarr else {}
     try:
-        return xr.open_dataset(path, decode_coords="all", **options)
+        with warnings.catch_warnings():
+            # a store without consolidated metadata is slower to open, and as good
+            warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
+            return xr.open_dataset(path, decode_coords="all", **options)
     except ImportError as error:
         raise DependencyError(f"{path}: {error}: pip install 'geounet[xarray]'") from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
