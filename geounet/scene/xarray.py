@@ -24,6 +24,7 @@ SPATIAL = 2
 
 _Y = ("y", "lat", "latitude", "northing", "row", "line")
 _X = ("x", "lon", "longitude", "easting", "col", "column", "sample")
+_EXACT, _ROUNDING = 0.01, 0.1  # of a pixel
 _TIME = ("time", "t", "date")
 
 T = TypeVar("T")
@@ -185,6 +186,8 @@ def _geobox(array: xr.DataArray, source: str) -> tuple[GeoBox, bool]:
 
     geobox: Any = array.odc.geobox
     if isinstance(geobox, GeoBox):
+        if not _fits(geobox, array):
+            geobox = _evenly(array, source).odc.geobox
         return geobox, True
     y, x = array.dims[1:]
     if y in array.coords or x in array.coords:
@@ -193,8 +196,40 @@ def _geobox(array: xr.DataArray, source: str) -> tuple[GeoBox, bool]:
                 f"{source}: a single row or column does not tell its pixel size: write it, e.g."
                 " with array.rio.write_transform"
             )
-        raise SceneError(
-            f"{source}: its coordinates are no regular grid: resample it first, e.g. with"
-            " rioxarray or xESMF"
-        )
+        raise SceneError(_irregular(source))
     return GeoBox((array.shape[1], array.shape[2]), Affine.identity(), None), False
+
+
+def _fits(geobox: GeoBox, array: xr.DataArray) -> bool:
+    """Whether the grid, which odc-geo tells from the first two coordinates, fits all of them."""
+    if geobox.affine.b or geobox.affine.d:
+        return True  # rotated: the coordinates count pixels
+    steps = geobox.affine.e, geobox.affine.a
+    for dim, name, step in zip(array.dims[1:], geobox.dimensions, steps, strict=True):
+        if dim in array.coords:
+            off = np.abs(array.coords[dim].values - geobox.coordinates[name].values)
+            if not off.max() <= _EXACT * abs(step):
+                return False
+    return True
+
+
+def _evenly(array: xr.DataArray, source: str) -> xr.DataArray:
+    """The array with its coordinates spread evenly, where only rounding keeps them from it.
+
+    Coordinates in float32 are often a hundredth of a pixel off; from the first two of them alone,
+    the far end would be off by whole pixels.
+    """
+    for dim in array.dims[1:]:
+        values = array.coords[dim].values.astype(float)
+        even = np.linspace(values[0], values[-1], len(values))
+        if not np.abs(values - even).max() <= _ROUNDING * abs(even[0] - even[1]):
+            raise SceneError(_irregular(source))
+        array = array.assign_coords({dim: (dim, even, array.coords[dim].attrs)})
+    return array
+
+
+def _irregular(source: str) -> str:
+    return (
+        f"{source}: its coordinates are no regular grid: resample it first, e.g. with rioxarray or"
+        " xESMF"
+    )

@@ -169,9 +169,30 @@ def test_complex_and_text():
     refused(array(np.full((2, 6, 8), "a")), "only real numbers")
 
 
-def test_irregular_coordinates():
-    data = array().assign_coords(x=np.array([0, 1, 2, 4, 8, 16, 32, 64.0]))
-    refused(data, "its coordinates are no regular grid: resample it first")
+@pytest.mark.parametrize("moved", [1, 3, 7])
+def test_irregular_coordinates(moved):
+    """One column is missing: whatever lies beyond would be in the wrong place."""
+    x = GRID.coordinates["x"].values.copy()
+    x[moved:] += 10
+    refused(array().assign_coords(x=x), "its coordinates are no regular grid: resample it first")
+
+
+def test_coordinates_in_float32():
+    """Rounded to hundredths of a pixel: the far end must not drift away."""
+    degrees = GeoBox((50, 9000), Affine(0.01, 0, -20, 0, -0.01, 60), "EPSG:4326")
+    coords = {
+        name: (name, degrees.coordinates[key].values.astype(np.float32))
+        for name, key in (("lat", "latitude"), ("lon", "longitude"))
+    }
+    data = xr.DataArray(np.zeros((50, 9000), np.uint8), dims=("lat", "lon"), coords=coords)
+    found = open_scene(data).info.geobox
+    np.testing.assert_allclose(found.boundingbox, degrees.boundingbox, atol=2e-5)
+
+
+def test_part_of_an_array_is_where_it_is():
+    """rioxarray's GeoTransform still tells the place of the whole."""
+    part = array()[:, 2:5, 3:8]
+    assert open_scene(part).info.geobox == GRID[2:5, 3:8]
 
 
 def test_one_row():
