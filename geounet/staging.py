@@ -59,10 +59,21 @@ class Staging:
         while self._pairs:
             temporary, final = self._pairs[0]
             try:
+                _drop_log(final)
                 temporary.replace(final)
             except OSError as error:
                 raise OutputError(f"{final} cannot be written ({error.strerror})") from error
             self._pairs.pop(0)
+
+
+def _drop_log(final: Path) -> None:
+    """Remove what SQLite keeps beside a GeoPackage that QGIS has open.
+
+    SQLite would apply it to the new file of that name, which is then malformed
+    (https://www.sqlite.org/howtocorrupt.html, section 4.4).
+    """
+    for suffix in ("-wal", "-shm", "-journal"):
+        final.with_name(f"{final.name}{suffix}").unlink(missing_ok=True)
 
 
 def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import sqlite3
 
 import numpy as np
 import pyogrio
@@ -228,6 +231,25 @@ def test_overwriting_replaces_every_file(tmp_path, bundle) -> None:
     run(paths_in(tmp_path), bundle)
     assert all(data != b"yesterday's" for data in content(tmp_path).values())
     assert pyogrio.read_info(tmp_path / "map.gpkg", layer="map")["features"] > 0
+
+
+def test_overwriting_a_geopackage_that_qgis_has_open(tmp_path, bundle) -> None:
+    """QGIS reads in write-ahead mode: the log of the old file must not meet the new one."""
+    run(paths_in(tmp_path), bundle)
+    with contextlib.closing(sqlite3.connect(tmp_path / "map.gpkg")) as reader:
+        reader.execute("PRAGMA journal_mode=wal")
+        reader.execute("CREATE TABLE edited (x)")
+        reader.commit()
+        assert (tmp_path / "map.gpkg-wal").stat().st_size > 0
+        run(paths_in(tmp_path), bundle)
+        names = sorted(content(tmp_path))
+        assert names == sorted(p.name for p in paths_in(tmp_path).all)
+        shutil.copy(tmp_path / "map.gpkg", tmp_path / "copy.gpkg")
+    with contextlib.closing(sqlite3.connect(tmp_path / "copy.gpkg")) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master")}
+    assert "map" in tables
+    assert "edited" not in tables
 
 
 @pytest.mark.parametrize("name", ["map.tif", "map.gpkg", "map.confidence.tif"])
