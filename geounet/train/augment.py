@@ -54,28 +54,33 @@ class Augment(nn.Module):
         )
 
     @torch.no_grad()
-    def forward(self, image: Tensor, mask: Tensor, *soft: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Network input and the label that belongs to it.
 
         Args:
             image: (batch, bands, height, width) in the model's unit, NaN where there are no data.
             mask: (batch, height, width) class index or IGNORE.
-            soft: Maps (batch, channels, height, width) that move along with the label.
 
         Returns:
             The same shapes; the image is normalised.
         """
         valid = torch.isfinite(image).all(dim=1, keepdim=True)
-        x = self.normalize(self._radiometry(image, mask))
-        # 0 is what kornia fills with, so the label moves as index + 1
-        label = torch.where(valid, mask[:, None] + (1 if IGNORE == -1 else 0), 0)
-        carried = torch.cat([label.float(), valid.float(), *soft], dim=1)
+        x = self.normalize(self.radiometry(image, mask))
+        # 0 is what kornia fills with, so the label moves as index - IGNORE, at least 0
+        label = torch.where(valid, mask[:, None] - IGNORE, 0)
+        carried = torch.cat([label.float(), valid.float()], dim=1)
         x, carried = self.moves(x, carried)
         label, valid = carried[:, 0].round().long(), carried[:, 1:2] > 0.5
         x = self._silence(x) * valid
-        return x, label - 1, *([carried[:, 2:]] if soft else [])
+        return x, label + IGNORE
 
-    def _radiometry(self, image: Tensor, mask: Tensor) -> Tensor:
+    @torch.no_grad()
+    def colours(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Network input, changed in its values only; shapes as in :meth:`forward`."""
+        return self._silence(self.normalize(self.radiometry(image, mask)))
+
+    def radiometry(self, image: Tensor, mask: Tensor) -> Tensor:
+        """The raw image under another sun, haze and calibration; nothing moves."""
         how, (n, bands) = self.how, image.shape[:2]
         if how.gain or how.band_gain:
             log = how.gain * _normal(image, n, 1) + how.band_gain * _normal(image, n, bands)

@@ -61,36 +61,42 @@ def crossval(
     score: Score,
     *,
     folds: int,
-    seeds: Sequence[int],
+    seed: int,
     leave_out: Sequence[str] = (),
-) -> dict[str, Any]:
-    """Scores of each contender, pooled over all held-out chips of a seed.
+) -> dict[str, dict[str, float]]:
+    """Scores of each contender, pooled over all chips, each held out once.
 
-    Each seed has its own folds and, in a network, its own start and batches. All contenders see
-    the same training part, without ``leave_out``, and are scored on all chips.
+    The seed sets the folds and, in a network, its start and batches. All contenders see the same
+    training part, without ``leave_out``, and are scored on all chips.
 
     Returns:
-        ``{contender: {metric: {"mean", "spread" (sample standard deviation over the seeds),
-        "seeds"}}}``.
+        ``{contender: {metric: value}}``.
     """
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
-    for seed in seeds:
-        parts = split_groups(source.groups, folds, seed)
-        for name, contender in contenders.items():
-            start = time.perf_counter()
-            counts: dict[str, Confusion] = {}
-            for held_out in parts:
-                training = [
-                    n for part in parts for n in part if part is not held_out and n not in leave_out
-                ]
-                classify = contender(source, training, seed)
-                for chip in source.chips(held_out):
-                    counts[chip.name] = Confusion()
-                    counts[chip.name].add(classify(chip), chip.label, chip.scored)
-            runs[name].append(score(counts, source))
-            spent = time.perf_counter() - start
-            _LOG.info("seed %d, %s: %s (%.0f s)", seed, name, runs[name][-1], spent)
-    return {name: _summary(scores) for name, scores in runs.items()}
+    parts = split_groups(source.groups, folds, seed)
+    results: dict[str, dict[str, float]] = {}
+    for name, contender in contenders.items():
+        start = time.perf_counter()
+        counts: dict[str, Confusion] = {}
+        for held_out in parts:
+            training = [
+                n for part in parts if part is not held_out for n in part if n not in leave_out
+            ]
+            classify = contender(source, training, seed)
+            for chip in source.chips(held_out):
+                counts[chip.name] = Confusion()
+                counts[chip.name].add(classify(chip), chip.label, chip.scored)
+        results[name] = score(counts, source)
+        spent = time.perf_counter() - start
+        _LOG.info("seed %d, %s: %s (%.0f s)", seed, name, results[name], spent)
+    return results
+
+
+def summary(runs: Sequence[Mapping[str, Mapping[str, float]]]) -> dict[str, Any]:
+    """Over the seeds: ``{contender: {metric: {"mean", "spread", "seeds"}}}``.
+
+    The spread is the sample standard deviation; None for a single seed.
+    """
+    return {name: _over_seeds([run[name] for run in runs]) for name in runs[0]}
 
 
 def pooled(counts: Mapping[str, Confusion], leave_out: Sequence[str] = ()) -> Confusion:
@@ -102,7 +108,7 @@ def pooled(counts: Mapping[str, Confusion], leave_out: Sequence[str] = ()) -> Co
     return total
 
 
-def _summary(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+def _over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for metric in runs[0]:
         values = [round(run[metric], 4) for run in runs]

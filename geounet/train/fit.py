@@ -21,6 +21,8 @@ from geounet.train.recipe import Recipe
 from geounet.train.source import Source
 from geounet.train.statistics import band_statistics, class_shares
 from geounet.train.threshold import fold_threshold
+from geounet.train.warm import warm_start
+from geounet.train.whiten import Whitened, whitening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +56,11 @@ def fit(recipe: Recipe, source: Source, names: Sequence[str], seed: int) -> Trai
     normalize = Normalize(bands, recipe.clip)
     network = build(recipe.arch, len(bands), len(source.classes))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    module = SegmentationModule(
-        recipe,
-        network,
-        Augment(recipe.augmentation, normalize),
-        SegmentationLoss(recipe, list(class_shares(source, names))),
-    )
+    whitened = Whitened(network, whitening(source, names, normalize))
+    augment = Augment(recipe.augmentation, normalize)
+    loss = SegmentationLoss(recipe, list(class_shares(source, names)))
+    warm_start(whitened, augment, loss, source, names, recipe)
+    module = SegmentationModule(recipe, whitened, augment, loss)
     batches = source.batches(
         names, size=recipe.crop, batch=recipe.batch, steps=recipe.steps, seed=seed
     )
@@ -67,7 +68,7 @@ def fit(recipe: Recipe, source: Source, names: Sequence[str], seed: int) -> Trai
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Lightning's advice on workers; torch's on its own API
         trainer.fit(module, batches)
-    network = network.cpu().eval().requires_grad_(requires_grad=False)
+    network = module.network.cpu().fold().eval().requires_grad_(requires_grad=False)
     if recipe.fit_threshold:
         fold_threshold(network, normalize, source, names)
     return Trained(

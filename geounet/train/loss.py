@@ -29,31 +29,30 @@ class SegmentationLoss(nn.Module):
             "multiclass", classes=None if classes is None else list(classes), ignore_index=IGNORE
         )
 
-    def forward(self, logits: Tensor, label: Tensor, soft: Tensor | None = None) -> Tensor:
+    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         """A scalar.
 
         Args:
             logits: (batch, classes, height, width).
             label: (batch, height, width) class index or IGNORE.
-            soft: (batch, classes, height, width) probabilities of the teacher, if there is one.
         """
-        loss = functional.cross_entropy(
+        loss = self.entropy(logits, label)
+        if not self.recipe.dice:
+            return loss
+        both: Tensor = (1 - self.recipe.dice) * loss + self.recipe.dice * self.dice(logits, label)
+        return both
+
+    def entropy(self, logits: Tensor, label: Tensor) -> Tensor:
+        """The cross-entropy alone."""
+        total = functional.cross_entropy(
             logits,
             label,
             self.weight,
             ignore_index=IGNORE,
             label_smoothing=self.recipe.label_smoothing,
             reduction="sum",
-        ) / _total(self.weight, label)
-        if soft is not None and self.recipe.teacher:
-            apart = -(soft * functional.log_softmax(logits, 1)).sum(1)
-            counted = label != IGNORE
-            taught = (apart * counted).sum() / counted.sum().clamp(min=1)
-            loss = (1 - self.recipe.teacher) * loss + self.recipe.teacher * taught
-        if not self.recipe.dice:
-            return loss
-        both: Tensor = (1 - self.recipe.dice) * loss + self.recipe.dice * self.dice(logits, label)
-        return both
+        )
+        return total / _total(self.weight, label)
 
 
 def class_weights(shares: Sequence[float], balance: float) -> Tensor:

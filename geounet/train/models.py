@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +27,7 @@ from geounet.metrics import Confusion
 from geounet.spec import ArchSpec, ModelCard, ModelSpec, Unit
 from geounet.train import baselines, cards
 from geounet.train.chips12 import WaterLandcoverChips
-from geounet.train.crossval import Contender, crossval, network_of, pooled
+from geounet.train.crossval import Contender, crossval, network_of, pooled, summary
 from geounet.train.fit import Trained, fit
 from geounet.train.precision import bf16_agreement
 from geounet.train.recipe import Augmentation, Recipe
@@ -248,28 +247,34 @@ def spec_of(shipped: Shipped, source: Source, trained: Trained) -> ModelSpec:
 
 
 def write_scores(name: str, folder: Path, seeds: Sequence[int] = SEEDS) -> Path:
-    """Cross-validate a model beside its baselines and put the numbers on file."""
+    """Cross-validate a model beside its baselines; the file is renewed after each seed."""
     shipped = SHIPPED[name]
     source = shipped.source(folder)
     halves = Confusion()
-    scores: dict[str, Any] = crossval(
-        source,
-        {"model": network_of(shipped.recipe, halves), **shipped.baselines},
-        shipped.score,
-        folds=FOLDS,
-        seeds=seeds,
-        leave_out=shipped.recipe.leave_out,
-    )
-    scores["how"] = (
-        f"{FOLDS} folds of whole groups ({len(source.groups)} groups), each with its own network,"
-        f" pooled over all held-out pixels; mean and sample standard deviation of seeds"
-        f" {', '.join(map(str, seeds))}, each with its own folds; all are fitted on the same"
-        f" training parts. Command: python -m geounet.train.models {name} --scores"
-    )
-    scores["bf16_agreement_on_held_out"] = round(halves.accuracy, 6)
+    contenders = {**shipped.baselines, "model": network_of(shipped.recipe, halves)}
     path = SCORES / f"{name}.json"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(scores, indent=1) + "\n")
+    runs = []
+    for seed in seeds:
+        runs.append(
+            crossval(
+                source,
+                contenders,
+                shipped.score,
+                folds=FOLDS,
+                seed=seed,
+                leave_out=shipped.recipe.leave_out,
+            )
+        )
+        scores = summary(runs)
+        scores["bf16_agreement_on_held_out"] = round(halves.accuracy, 6)
+        scores["how"] = (
+            f"{FOLDS} folds of whole groups (there are {len(source.groups)}), each with its own"
+            " network, pooled over all held-out pixels; mean, sample standard deviation and values"
+            f" of {len(runs)} seeds, each with its own folds. All are fitted on the same training"
+            f" parts. Command: python -m geounet.train.models {name} --scores"
+        )
+        path.write_text(json.dumps(scores, indent=1) + "\n")
     return path
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.aggregation import MeanMetric
 from torchmetrics.classification import MulticlassJaccardIndex
 
@@ -14,13 +14,14 @@ from geounet.train.augment import Augment
 from geounet.train.loss import SegmentationLoss
 from geounet.train.recipe import Recipe
 from geounet.train.source import IGNORE
+from geounet.train.whiten import Whitened
 
 
 class SegmentationModule(lightning.LightningModule):  # type: ignore[misc]
     """Trains a network on augmented batches; :attr:`network` holds the result."""
 
     def __init__(
-        self, recipe: Recipe, network: nn.Module, augment: Augment, loss: SegmentationLoss
+        self, recipe: Recipe, network: Whitened, augment: Augment, loss: SegmentationLoss
     ) -> None:
         super().__init__()
         self.recipe = recipe
@@ -33,17 +34,16 @@ class SegmentationModule(lightning.LightningModule):  # type: ignore[misc]
             classes, average="macro", ignore_index=IGNORE, validate_args=False
         )
 
-    def on_after_batch_transfer(self, batch: dict[str, Any], _index: int) -> tuple[Tensor, ...]:
+    def on_after_batch_transfer(self, batch: dict[str, Any], _index: int) -> tuple[Tensor, Tensor]:
         """Augment on the device."""
-        soft = [batch["soft"]] if "soft" in batch else []
-        out: tuple[Tensor, ...] = self.augment(batch["image"], batch["mask"], *soft)
+        out: tuple[Tensor, Tensor] = self.augment(batch["image"], batch["mask"])
         return out
 
-    def training_step(self, batch: tuple[Tensor, ...], _index: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """The loss of one batch."""
-        image, label, *soft = batch
-        logits = self.network(image.contiguous(memory_format=torch.channels_last))
-        loss: Tensor = self.loss(logits, label, *soft)
+        image, label = batch
+        logits = self.network(image)
+        loss: Tensor = self.loss(logits, label)
         self.mean_loss.update(loss.detach())
         self.iou.update(logits.detach().argmax(1), label)
         return loss

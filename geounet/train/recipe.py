@@ -73,9 +73,8 @@ class Recipe:
     """Of the cross-entropy."""
     balance: float = 0.0
     """Class weights of the cross-entropy are frequency ** -balance: 0 none, 0.5 the root."""
-    teacher: float = 0.0
-    """Share of the cross-entropy that goes to the probabilities of a per-pixel forest, predicted
-    for groups which that forest was not fitted on: it smooths noisy labels."""
+    warm_steps: int = 0
+    """Steps of 8192 single pixels before the patches, see :mod:`geounet.train.warm`."""
     fit_threshold: bool = False
     """Two classes: shift the bias so that IoU on the training part is largest at probability 1/2.
     """
@@ -88,9 +87,7 @@ class Recipe:
                 f"recipe {self.name}: steps {self.steps}, batch {self.batch} and crop {self.crop}"
                 " must be at least 1"
             )
-        if not (0 <= self.dice <= 1 and 0 <= self.teacher <= 1):
-            raise OptionError(
-                f"recipe {self.name}: dice {self.dice} and teacher {self.teacher} must be 0 to 1"
-            )
+        if not 0 <= self.dice <= 1:
+            raise OptionError(f"recipe {self.name}: dice {self.dice} must be 0 to 1")
         if not 0 <= self.ema < 1:
             raise OptionError(f"recipe {self.name}: ema {self.ema} must be 0 to below 1")

@@ -9,8 +9,10 @@ import torch
 from geounet.bundle import load_bundle, save_bundle
 from geounet.errors import OptionError
 from geounet.metrics import Confusion
+from geounet.nn import build
 from geounet.spec import ArchSpec, ModelSpec
 from geounet.testing.bundles import random_spec
+from geounet.train.augment import Normalize
 from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss, class_weights
 from geounet.train.precision import bf16_agreement
@@ -19,6 +21,7 @@ from geounet.train.recipe import Recipe
 from geounet.train.source import IGNORE
 from geounet.train.statistics import band_statistics, class_shares
 from geounet.train.threshold import fold_threshold
+from geounet.train.whiten import Whitened, whitening
 
 pytestmark = pytest.mark.train
 
@@ -93,12 +96,25 @@ def test_a_bundle_of_the_loop_loads_and_gives_the_same_labels(made_up, recipe, t
 
 
 def test_the_threshold_is_folded_into_the_bias(made_up, recipe):
-    trained = fit(replace(recipe, steps=20), made_up, TRAINING, seed=0)
+    trained = fit(recipe, made_up, TRAINING, seed=0)
     best = iou(trained, made_up, TRAINING)
-    trained.network.head.bias.data[1] += 3.0  # far off
+    trained.network.head.bias.data[1] += 9.0  # far off
     assert iou(trained, made_up, TRAINING) < best
     fold_threshold(trained.network, trained.normalize, made_up, TRAINING)
     assert iou(trained, made_up, TRAINING) >= best - 0.01
+
+
+def test_whitening_decorrelates_and_folds_away(made_up, recipe):
+    normalize = Normalize(band_statistics(made_up, TRAINING, recipe.clip), recipe.clip)
+    matrix = whitening(made_up, TRAINING, normalize)
+    (chip,) = made_up.chips(["0"])
+    x = normalize(torch.from_numpy(chip.image)[None])
+    mixed = torch.einsum("ij,bjhw->bihw", matrix, x)[0].flatten(1)
+    assert torch.cov(mixed)[0, 1].abs() < 0.1
+    assert torch.cov(x[0].flatten(1))[0, 1].abs() > 0.8
+    whitened = Whitened(build(recipe.arch, 2, 2).eval(), matrix)
+    expected = whitened(x)
+    torch.testing.assert_close(whitened.fold()(x), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_ignored_pixels_do_not_count_in_the_loss(recipe):
