@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import numba
 
@@ -18,6 +19,24 @@ def jit(function: F) -> F:
     written, the function is compiled anew in each process.
     """
     try:
-        return cast(F, numba.njit(cache=True, nogil=True)(function))
+        compiled = numba.njit(cache=True, nogil=True)(function)
     except RuntimeError:  # "cannot cache function: no locator available"
         return cast(F, numba.njit(nogil=True)(function))
+    if hasattr(compiled, "_cache"):  # not with NUMBA_DISABLE_JIT
+        compiled._cache = _Forgiving(compiled._cache)  # noqa: SLF001  numba offers no other way
+    return cast(F, compiled)
+
+
+class _Forgiving:
+    """Numba's cache, to which a full disk is no error."""
+
+    def __init__(self, cache: Any) -> None:
+        self._cache = cache
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cache, name)
+
+    def save_overload(self, signature: Any, data: Any) -> None:
+        """Save what was compiled, or go on without."""
+        with contextlib.suppress(OSError):
+            self._cache.save_overload(signature, data)

@@ -331,3 +331,21 @@ def test_where_nothing_can_be_cached_the_code_is_compiled_anew() -> None:
     room: dict = {}
     exec("def double(x):\n    return 2 * x", room)
     assert jit(room["double"])(21) == 42
+
+
+def triple(x):
+    return 3 * x
+
+
+def test_a_full_disk_under_the_cache_is_no_error(monkeypatch) -> None:
+    calls = []
+
+    def full(*_args):
+        calls.append(1)
+        raise OSError(28, "No space left on device")
+
+    compiled = jit(triple)
+    monkeypatch.setattr(compiled._cache._cache, "save_overload", full)
+    monkeypatch.setattr(compiled._cache._cache, "load_overload", lambda *_: None)
+    assert compiled(14) == 42
+    assert calls
