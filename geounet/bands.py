@@ -120,7 +120,8 @@ def match_bands(
     Args:
         needed: Canonical names, in the model's order.
         descriptions: One text a band of the scene (None or empty: unknown).
-        hint: File names or tags in which a sensor may be named.
+        hint: File names and tags in which a sensor may be named, those to trust most in the first
+            line; the descriptions come before it.
 
     Returns:
         1-based band indices, one for each of ``needed``.
@@ -133,7 +134,7 @@ def match_bands(
     named = {name: _named(name, texts) for name in needed}
     if all(named.values()):
         return tuple(_the_one(name, named[name], texts, needed) for name in needed)
-    answers = _by_number(needed, texts, f"{hint} {' '.join(texts)}")
+    answers = _by_number(needed, texts, f"{' '.join(texts)}\n{hint}")
     if len(set(answers.values())) == 1:
         picked = next(iter(answers.values()))
         return tuple(_the_one(n, i, texts, needed) for n, i in zip(needed, picked, strict=True))
@@ -226,14 +227,30 @@ def _by_number(
     for index, text in enumerate(texts, start=1):
         if (number := band_number(text)) is not None:
             numbers.setdefault(number, []).append(index)
-    hinted = [sensor for sensor, pattern in _HINTS.items() if pattern.search(hint)]
     answers = {}
-    for sensor in hinted or SENSORS:
-        number_of = {name: number for number, name in SENSORS[sensor].items()}
-        found = tuple(tuple(numbers.get(number_of.get(name, ""), ())) for name in needed)
+    for sensor in _hinted(hint) or SENSORS:
+        found = tuple(_bearers(name, numbers, SENSORS[sensor]) for name in needed)
         if all(found) and set(numbers) <= set(SENSORS[sensor]):
             answers[sensor] = found
     return answers
+
+
+def _hinted(hint: str) -> list[str]:
+    """The sensors named in the first line that names any."""
+    for line in hint.splitlines():
+        if named := [sensor for sensor, pattern in _HINTS.items() if pattern.search(line)]:
+            return named
+    return []
+
+
+def _bearers(
+    name: str, numbers: Mapping[str, list[int]], sensor: Mapping[str, str]
+) -> tuple[int, ...]:
+    for wanted in (name, _SUBSTITUTES.get(name)):
+        for number, meaning in sensor.items():
+            if meaning == wanted and number in numbers:
+                return tuple(numbers[number])
+    return ()
 
 
 def _the_one(name: str, found: Sequence[int], texts: Sequence[str], needed: Sequence[str]) -> int:

@@ -137,6 +137,23 @@ def test_a_hint_decides(hint, picked):
     assert match_bands(["green", "nir"], ["B3", "B5", "B8"], hint=hint) == picked
 
 
+def test_the_first_line_that_names_a_sensor_counts():
+    """A file's name is worth more than the folders it lies in."""
+    names = ["B3", "B5", "B8"]
+    assert match_bands(["green", "nir"], names, hint="S2A_x.tif\n\nlandsat8\nLC08_") == (1, 3)
+    assert match_bands(["green", "nir"], names, hint="x.tif\n\nlandsat8\nS2A_") == (1, 2)
+    with pytest.raises(BandError, match="number their bands differently"):
+        match_bands(["green", "nir"], names, hint="S2A_x LC08_x\nS2A_")
+
+
+def test_narrow_near_infrared_stands_in():
+    """Sentinel-2's 20 m product has B8A and no B08."""
+    texts = ["B01", "B02", "B03", "B04", "B05", "B06", "B07", "B8A", "B11", "B12"]
+    assert match_bands(WATER, texts) == (1, 2, 3, 4, 8, 9, 10)
+    assert match_bands(["nir"], ["B8A", "B08"]) == (2,)
+    assert match_bands(["nir"], ["nir08", "nir"]) == (2,)
+
+
 def test_a_hint_is_never_overruled():
     """Seven bands of Sentinel-2 are numbered like all of Landsat's, and mean others."""
     texts = [f"B0{i}" for i in range(1, 8)]

@@ -6,7 +6,7 @@ import tarfile
 import threading
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -75,7 +75,7 @@ class GeoTIFFScene:
                 georeferenced=placed,
                 bands=tuple(_bands(dataset)),
                 block=max(dataset.block_shapes),
-                hint=" ".join([self._path, *map(str, dataset.tags().values())])[:4000],
+                hint=_hint(self._path, dataset.tags()),
                 files=tuple(dataset.files),
             )
 
@@ -124,8 +124,7 @@ class GeoTIFFScene:
     @contextmanager
     def _dataset(self) -> Iterator[Any]:
         """This thread's handle, under the options for reading; errors become SceneError."""
-        with read_env(self._path), warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with read_env(self._path):
             try:
                 yield self._handle()
             except RasterioError as error:
@@ -149,15 +148,27 @@ class GeoTIFFScene:
 
     def _open(self) -> Any:
         try:
-            dataset = rasterio.open(self._path)
+            with warnings.catch_warnings():  # rasterio warns here, and nowhere else
+                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                dataset = rasterio.open(self._path)
         except RasterioError as error:
             raise SceneError(_why_not(self._path, error)) from error
         try:
             _refuse_unusable(dataset, self._path)
-            return dataset if self._grid is None else _Warped(dataset, self._grid)
+            return dataset if self._grid is None else _warped(dataset, self._grid, self._path)
         except BaseException:
             dataset.close()
             raise
+
+
+def _warped(dataset: Any, grid: GeoBox, path: str) -> _Warped:
+    try:
+        return _Warped(dataset, grid)
+    except Exception as error:  # rasterio passes on what GDAL and PROJ raise, of many kinds
+        raise SceneError(
+            f"{path} cannot be brought onto the grid of the other files ({_reason(error)}):"
+            " warp it first with gdalwarp"
+        ) from error
 
 
 class _Warped(WarpedVRT):  # type: ignore[misc]
@@ -184,6 +195,13 @@ class _Warped(WarpedVRT):  # type: ignore[misc]
     def close(self) -> None:
         super().close()
         self._source.close()
+
+
+def _hint(path: str, tags: Mapping[str, str]) -> str:
+    """The file's name, then what its tags say, then the folders."""
+    folder, _, name = path.rpartition("/")
+    said = " ".join(" ".join(map(str, tags.values())).split())
+    return "\n".join([name, said[:4000], *reversed(folder.split("/"))])
 
 
 def short_name(path: str) -> str:

@@ -47,7 +47,7 @@ class SceneInfo:
     block: tuple[int, int] = (1, 1)
     """Height and width of the blocks in which the pixels are stored."""
     hint: str = ""
-    """File names and tags in which a sensor may be named."""
+    """File names and tags in which a sensor may be named, those to trust most in the first line."""
     files: tuple[str, ...] = ()
     """Every file that is read, as far as known: none of them may be replaced by an output."""
 

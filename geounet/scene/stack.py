@@ -6,6 +6,7 @@ import os.path
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class StackScene:
             georeferenced=infos[0].georeferenced,
             bands=tuple(_named(i.bands[0], p) for i, p in zip(infos, self._paths, strict=True)),
             block=max(i.block for i in infos),
-            hint=" ".join(i.hint for i in infos)[:4000],
+            hint=_merged([i.hint for i in infos]),
             files=tuple(file for i in infos for file in i.files),
         )
 
@@ -154,9 +155,16 @@ def _bounds(grid: GeoBox, like: GeoBox) -> tuple[float, float, float, float]:
     left, bottom, right, top = grid.boundingbox
     if grid.crs is None or like.crs is None or grid.crs == like.crs:
         return left, bottom, right, top
-    found: tuple[float, float, float, float] = transform_bounds(
-        grid.crs.to_wkt(), like.crs.to_wkt(), left, bottom, right, top
-    )
+    try:
+        found: tuple[float, float, float, float] = transform_bounds(
+            grid.crs.to_wkt(), like.crs.to_wkt(), left, bottom, right, top
+        )
+    except Exception as error:  # rasterio passes on what GDAL and PROJ raise, of many kinds
+        line = " ".join(str(error).split())[:160]
+        raise SceneError(
+            f"{like.crs} and {grid.crs} have no place in common ({line}): are the files of one"
+            " scene?"
+        ) from error
     return found
 
 
@@ -168,6 +176,12 @@ def _overlap(a: GeoBox, b: GeoBox) -> bool:
 
 def _same(a: GeoBox, b: GeoBox) -> bool:
     return bool(a.shape == b.shape and a.crs == b.crs and a.affine.almost_equals(b.affine, 1e-9))
+
+
+def _merged(hints: Sequence[str]) -> str:
+    """First lines beside first lines, and so on."""
+    lines = zip_longest(*(hint.splitlines() for hint in hints), fillvalue="")
+    return "\n".join(" ".join(dict.fromkeys(line))[:4000] for line in lines)
 
 
 def _named(band: SceneBand, path: str) -> SceneBand:

@@ -58,7 +58,7 @@ class XarrayScene:
             georeferenced=placed,
             bands=tuple(_bands(self._array)),
             block=_block(self._array),
-            hint=" ".join([self._source, *map(str, self._array.attrs.values())])[:4000],
+            hint="\n".join([self._source, " ".join(map(str, self._array.attrs.values()))[:4000]]),
         )
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:

@@ -188,6 +188,23 @@ def test_pictures_of_different_size(tmp_path):
     assert not StackScene([tmp_path / "a.png", tmp_path / "c.png"]).info.georeferenced
 
 
+def test_files_of_two_worlds(tmp_path):
+    mars = "+proj=eqc +a=3396190 +b=3396190 +units=m +type=crs"
+    a = write(tmp_path / "a.tif", np.zeros((4, 4), np.uint8))
+    b = write(tmp_path / "b.tif", np.zeros((4, 4), np.uint8), crs=mars)
+    with pytest.raises(SceneError, match=r"have no place in common|cannot be brought|do not overl"):
+        StackScene([a, b]).read(StackScene([a, b]).info.window, [1, 2])
+
+
+def test_hints_keep_their_order(tmp_path):
+    folder = tmp_path / "landsat8"
+    folder.mkdir()
+    paths = [write(folder / f"S2A_B{i}.tif", np.zeros((4, 4), np.uint8)) for i in (3, 8)]
+    hint = StackScene(paths).info.hint.splitlines()
+    assert hint[0] == "S2A_B3.tif S2A_B8.tif"
+    assert hint.index("landsat8") > 0
+
+
 def test_missing_file_is_named(tmp_path):
     a = write(tmp_path / "a.tif", np.zeros((4, 4), np.uint8))
     with pytest.raises(SceneError, match=r"b\.tif does not exist"):
