@@ -17,6 +17,7 @@ from geounet.nn import UNet, build
 from geounet.train.augment import Augment, Normalize
 from geounet.train.loss import SegmentationLoss
 from geounet.train.module import SegmentationModule
+from geounet.train.norms import calibrate
 from geounet.train.recipe import Recipe
 from geounet.train.source import Source
 from geounet.train.statistics import band_statistics, class_shares
@@ -60,6 +61,9 @@ def fit(recipe: Recipe, source: Source, names: Sequence[str], seed: int) -> Trai
     augment = Augment(recipe.augmentation, normalize)
     loss = SegmentationLoss(recipe, list(class_shares(source, names)))
     warm_start(whitened, augment, loss, source, names, recipe)
+    if recipe.freeze_norms:
+        few = source.batches(names, size=recipe.crop, batch=16, steps=12, seed=seed)
+        calibrate(whitened, augment, few)
     module = SegmentationModule(recipe, whitened, augment, loss)
     batches = source.batches(
         names, size=recipe.crop, batch=recipe.batch, steps=recipe.steps, seed=seed

@@ -12,6 +12,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from geounet.train.augment import Augment
 from geounet.train.loss import SegmentationLoss
+from geounet.train.norms import freeze
 from geounet.train.recipe import Recipe
 from geounet.train.source import IGNORE
 from geounet.train.whiten import Whitened
@@ -33,6 +34,12 @@ class SegmentationModule(lightning.LightningModule):  # type: ignore[misc]
         self.iou = MulticlassJaccardIndex(  # checks cost a tenth of a step
             classes, average="macro", ignore_index=IGNORE, validate_args=False
         )
+
+    def on_train_epoch_start(self) -> None:
+        """Training mode, but for the batch norms where the recipe freezes them."""
+        self.train()
+        if self.recipe.freeze_norms:
+            freeze(self.network)
 
     def on_after_batch_transfer(self, batch: dict[str, Any], _index: int) -> tuple[Tensor, Tensor]:
         """Augment on the device."""

@@ -75,6 +75,9 @@ class Recipe:
     """Class weights of the cross-entropy are frequency ** -balance: 0 none, 0.5 the root."""
     warm_steps: int = 0
     """Steps of 8192 single pixels before the patches, see :mod:`geounet.train.warm`."""
+    freeze_norms: bool = False
+    """Fix the statistics of the batch norms before the patches. A batch of patches is of few places
+    only; normalised by itself it loses how bright those places are, which tells classes apart."""
     fit_threshold: bool = False
     """Two classes: shift the bias so that IoU on the training part is largest at probability 1/2.
     """

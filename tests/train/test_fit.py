@@ -15,10 +15,11 @@ from geounet.testing.bundles import random_spec
 from geounet.train.augment import Normalize
 from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss, class_weights
+from geounet.train.norms import batch_norms
 from geounet.train.precision import bf16_agreement
 from geounet.train.predict import predict_labels, predict_logits
 from geounet.train.recipe import Recipe
-from geounet.train.source import IGNORE
+from geounet.train.source import IGNORE, Chip
 from geounet.train.statistics import band_statistics, class_shares
 from geounet.train.threshold import fold_threshold
 from geounet.train.whiten import Whitened, whitening
@@ -115,6 +116,26 @@ def test_whitening_decorrelates_and_folds_away(made_up, recipe):
     whitened = Whitened(build(recipe.arch, 2, 2).eval(), matrix)
     expected = whitened(x)
     torch.testing.assert_close(whitened.fold()(x), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_warm_start_classifies_single_pixels(made_up, recipe):
+    recipe = replace(recipe, warm_steps=60, steps=1, learning_rate=1e-9, ema=0.0)
+    recipe = replace(recipe, freeze_norms=True)
+    trained = fit(recipe, made_up, TRAINING, seed=0)
+    assert iou(trained, made_up, HELD_OUT) > 0.9
+    (chip,) = made_up.chips(["0"])
+    moved = Chip(name="moved", image=np.roll(chip.image, 7, axis=2), label=chip.label)
+    before, after = (predict_logits(trained.network, trained.normalize, c) for c in (chip, moved))
+    np.testing.assert_allclose(np.roll(before, 7, axis=2), after, atol=1e-3)
+
+
+def test_frozen_norms_keep_their_statistics(made_up, recipe):
+    recipe = replace(recipe, freeze_norms=True, ema=0.0)
+    short = fit(replace(recipe, steps=1), made_up, TRAINING, seed=0)
+    long = fit(replace(recipe, steps=5), made_up, TRAINING, seed=0)
+    pairs = zip(batch_norms(short.network), batch_norms(long.network), strict=True)
+    assert all(torch.equal(a.running_mean, b.running_mean) for a, b in pairs)
+    assert iou(fit(recipe, made_up, TRAINING, seed=0), made_up, HELD_OUT) > 0.9
 
 
 def test_ignored_pixels_do_not_count_in_the_loss(recipe):
