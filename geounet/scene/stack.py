@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os.path
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import zip_longest
@@ -19,6 +20,9 @@ from geounet.raster import Raster
 from geounet.scene.geotiff import GeoTIFFScene, short_name
 from geounet.scene.port import SceneBand, SceneInfo
 from geounet.window import Window
+
+_RESOLUTION = re.compile(r"_\d+m$", re.IGNORECASE)
+_FINER = 1.5  # in area; less is rounding
 
 
 class StackScene:
@@ -83,7 +87,7 @@ class StackScene:
             else self._paths[0],
             geobox=self._grid,
             georeferenced=infos[0].georeferenced,
-            bands=tuple(_named(i.bands[0], p) for i, p in zip(infos, self._paths, strict=True)),
+            bands=tuple(_band_names(infos, self._paths)),
             block=max(i.block for i in infos),
             hint=_merged([i.hint for i in infos]),
             files=tuple(file for i in infos for file in i.files),
@@ -118,7 +122,7 @@ def _refuse_unlike(infos: Sequence[SceneInfo]) -> None:
         if count != 1:
             raise SceneError(
                 f"{info.source} has {count} bands; several files make one scene only where each is"
-                " a single band: segment scenes one at a time"
+                " a single band: leave it out, or segment scenes one at a time"
             )
         if (info.geobox.crs is None) is not (first.geobox.crs is None):
             bare, other = (info, first) if info.geobox.crs is None else (first, info)
@@ -184,8 +188,21 @@ def _merged(hints: Sequence[str]) -> str:
     return "\n".join(" ".join(dict.fromkeys(line))[:4000] for line in lines)
 
 
-def _named(band: SceneBand, path: str) -> SceneBand:
-    return band if band.name else replace(band, name=short_name(path))
+def _band_names(infos: Sequence[SceneInfo], paths: Sequence[str]) -> Iterator[SceneBand]:
+    """Each file's band, named by its description or else by the file.
+
+    Sentinel-2 delivers a band in several resolutions (``B02_10m``, ``B02_20m``): the finest bears
+    the name, and the others none.
+    """
+    stems = [_RESOLUTION.sub("", short_name(path)) for path in paths]
+    finest: dict[str, float] = {}
+    for info, stem in zip(infos, stems, strict=True):
+        area = _pixel_area(info.geobox, infos[0].geobox)
+        finest[stem] = min(area, finest.get(stem, area))
+    for info, stem, path in zip(infos, stems, paths, strict=True):
+        band = info.bands[0]
+        copied = _pixel_area(info.geobox, infos[0].geobox) > finest[stem] * _FINER
+        yield replace(band, name="" if copied else band.name or short_name(path))
 
 
 def _common_name(paths: Sequence[str]) -> str:

@@ -158,7 +158,7 @@ def test_a_file_of_several_bands(tmp_path):
     with rasterio.open(many, "w", driver="GTiff", count=3, height=4, width=4, dtype="uint8",
                        crs="EPSG:32633", transform=Affine(10, 0, WEST, 0, -10, NORTH)):  # fmt: skip
         pass
-    with pytest.raises(SceneError, match=r"b\.tif has 3 bands; .* segment scenes one at a time"):
+    with pytest.raises(SceneError, match=r"b\.tif has 3 bands; .*: leave it out, or segment"):
         StackScene([single, many]).info  # noqa: B018
 
 
@@ -194,6 +194,18 @@ def test_files_of_two_worlds(tmp_path):
     b = write(tmp_path / "b.tif", np.zeros((4, 4), np.uint8), crs=mars)
     with pytest.raises(SceneError, match=r"have no place in common|cannot be brought|do not overl"):
         StackScene([a, b]).read(StackScene([a, b]).info.window, [1, 2])
+
+
+def test_the_finest_of_several_copies_bears_the_name(tmp_path):
+    """As in the IMG_DATA of a Sentinel-2 product: B02 in R10m, R20m and R60m."""
+    paths = [
+        write(
+            tmp_path / f"T33UUP_x_{band}_{step}m.tif", np.zeros((120 // step,) * 2, np.uint8), step
+        )
+        for band, step in (("B02", 60), ("B02", 10), ("B02", 20), ("B8A", 20), ("B01", 60))
+    ]
+    names = [band.name for band in StackScene(paths).info.bands]
+    assert names == ["", "T33UUP_x_B02_10m", "", "T33UUP_x_B8A_20m", "T33UUP_x_B01_60m"]
 
 
 def test_hints_keep_their_order(tmp_path):
