@@ -96,12 +96,18 @@ class ModelSpec:
             raise OptionError(f"model {self.name} has no input bands")
         if len(set(self.band_names)) < len(self.bands):
             raise OptionError(f"model {self.name} has a band twice: {' '.join(self.band_names)}")
+        self._check_choices()
+        self._check_ranges()
+
+    def _check_choices(self) -> None:
         for what, value, choices in (
             ("unit", self.unit, get_args(Unit)),
             ("seam", self.seam, get_args(Seam)),
         ):
             if value not in choices:
                 raise OptionError(f"model {self.name}: {what} {value!r}: {' or '.join(choices)}")
+
+    def _check_ranges(self) -> None:
         for what, (low, high) in (("clip", self.clip), ("plausible", self.plausible)):
             if not low < high:
                 raise OptionError(f"model {self.name}: {what} range {low}..{high} is empty")
