@@ -22,7 +22,7 @@ from geounet.polygonize import PolygonLayerWriter, PolygonLayout, StripPolygoniz
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
-from geounet.window import Window
+from geounet.totals import in_parts
 from geounet.writer import RasterLayout, StripWriter, lost_crs
 
 
@@ -192,20 +192,10 @@ class _ClassPolygons:
         self._tracer = StripPolygonizer(width=scene.width, affine=affine, nodata=NODATA)
 
     def write(self, strip: Strip) -> None:
-        """Take the next strip, in parts: the areas take eight bytes a pixel."""
-        for start in range(0, strip.window.height, _ROWS):
-            rows = slice(start, start + _ROWS)
-            labels = strip.labels[rows]
-            window = Window(
-                row_off=strip.window.row_off + start,
-                col_off=0,
-                height=len(labels),
-                width=strip.window.width,
-            )
+        """Take the next strip."""
+        for part in in_parts(strip):
             batch = self._tracer.write(
-                labels,
-                areas=self._areas(window),
-                confidence=None if strip.confidence is None else strip.confidence[rows],
+                part.labels, areas=self._areas(part.window), confidence=part.confidence
             )
             self._layer.write(batch)
 
@@ -213,9 +203,6 @@ class _ClassPolygons:
         """Complete the layer."""
         self._layer.write(self._tracer.finish())
         self._layer.finish()
-
-
-_ROWS = 128
 
 
 def provenance(bundle: Bundle) -> dict[str, str]:

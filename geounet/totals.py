@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -11,6 +11,25 @@ from geounet.area import PixelAreas
 from geounet.classes import ClassScheme
 from geounet.report import ClassTotal
 from geounet.stitch import Strip
+from geounet.window import Window
+
+PART = 128
+"""Rows that are looked at together: their areas take eight bytes a pixel."""
+
+
+def in_parts(strip: Strip) -> Iterator[Strip]:
+    """The strip, cut into lower ones."""
+    for start in range(0, strip.window.height, PART):
+        rows = slice(start, start + PART)
+        labels = strip.labels[rows]
+        window = Window(
+            row_off=strip.window.row_off + start,
+            col_off=strip.window.col_off,
+            height=len(labels),
+            width=strip.window.width,
+        )
+        confidence = None if strip.confidence is None else strip.confidence[rows]
+        yield Strip(window=window, labels=labels, confidence=confidence)
 
 
 class Totals:
@@ -29,14 +48,18 @@ class Totals:
 
     def add(self, strip: Strip) -> None:
         """Count a strip."""
-        areas = self._areas_of(strip.window)
-        for code in self._scheme.codes:
-            hit = strip.labels == code
-            counts = np.count_nonzero(hit, axis=1)
-            self._pixels[code] += int(counts.sum())
-            if areas is not None and counts.any():
-                by_row = areas.shape[1] == 1
-                self._areas[code] += float(counts @ areas[:, 0] if by_row else areas[hit].sum())
+        for part in in_parts(strip):
+            codes = part.labels.ravel()
+            pixels = np.bincount(codes, minlength=256)
+            areas = self._areas_of(part.window)
+            for code in self._scheme.codes:
+                self._pixels[code] += int(pixels[code])
+            if areas is None:
+                continue
+            each = np.broadcast_to(areas, part.labels.shape).ravel()
+            square_metres = np.bincount(codes, weights=each, minlength=256)
+            for code in self._scheme.codes:
+                self._areas[code] += float(square_metres[code])
 
     def classes(self) -> Mapping[str, ClassTotal]:
         """Class name -> totals, in the order of the scheme; classes without a pixel too."""

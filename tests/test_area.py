@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 import pyproj
@@ -17,7 +18,7 @@ from geounet.classes import NODATA
 from geounet.polygonize import StripPolygonizer
 from geounet.stitch import Strip
 from geounet.testing.bundles import random_spec
-from geounet.totals import Totals
+from geounet.totals import Totals, in_parts
 from geounet.window import Window
 
 SIZE = 401
@@ -93,6 +94,11 @@ def test_areas_of_the_whole_earth() -> None:
     assert 36 * areas.sum() == pytest.approx(510_065_621_724_089, rel=1e-12)
 
 
+@cache
+def whole_areas(case: str):
+    return PixelAreas(geobox(case))(Window(row_off=0, col_off=0, height=SIZE + 70, width=SIZE + 70))
+
+
 @given(
     case=st.sampled_from(sorted(GRIDS)),
     row=st.integers(0, SIZE - 1),
@@ -101,10 +107,8 @@ def test_areas_of_the_whole_earth() -> None:
     width=st.integers(1, 70),
 )
 def test_law_of_the_window(case, row, col, height, width) -> None:
-    areas = PixelAreas(geobox(case))
     window = Window(row_off=row, col_off=col, height=height, width=width)
-    whole = areas(Window(row_off=0, col_off=0, height=SIZE + 70, width=SIZE + 70))
-    part = areas(window)
+    whole, part = whole_areas(case), PixelAreas(geobox(case))(window)
     expected = whole[window.slices] if whole.shape[1] > 1 else whole[window.slices[0]]
     assert part.shape == expected.shape
     np.testing.assert_allclose(part, expected, rtol=1e-12)
@@ -169,6 +173,21 @@ def test_totals_equal_the_polygons_and_the_raster(case: str) -> None:
         assert total.area_m2 == pytest.approx(whole[labels == c.code].sum(), rel=1e-9, abs=0.01)
         assert total.area_m2 == pytest.approx(area[code == c.code].sum(), rel=1e-9, abs=0.01)
     assert totals.classes()["class 3"].pixels == 0
+
+
+def test_totals_of_a_high_strip_are_those_of_its_rows() -> None:
+    labels = np.random.default_rng(3).integers(0, 2, (300, 5), dtype=np.uint8)
+    window = Window(row_off=100, col_off=0, height=300, width=5)
+    spec = random_spec()
+    totals = Totals(spec.classes, geobox("Web Mercator"))
+    strip = Strip(window=window, labels=labels, confidence=labels)
+    totals.add(strip)
+    areas = PixelAreas(geobox("Web Mercator"))(window)
+    assert totals.classes()["class 1"].area_m2 == pytest.approx(areas[labels == 1].sum(), abs=0.01)
+    parts = list(in_parts(strip))
+    assert [p.window.row_off for p in parts] == [100, 228, 356]
+    assert np.array_equal(np.concatenate([p.labels for p in parts]), labels)
+    assert np.array_equal(np.concatenate([p.confidence for p in parts]), labels)
 
 
 def test_totals_without_a_crs_have_no_area() -> None:
