@@ -23,6 +23,7 @@ from geounet.errors import OutputError
 from geounet.legend import read_legend
 from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths, Outputs, classes_json, provenance
+from geounet.polygonize import layer_name
 from geounet.scene import MemoryScene
 from geounet.staging import Staging
 from geounet.stitch import Strip
@@ -141,6 +142,17 @@ def test_the_height_of_strips_does_not_matter(tmp_path, bundle, step: int) -> No
         for f in (one, other)
     )
     assert a.equals(b)
+
+
+@pytest.mark.parametrize("stem", ["[crop] a'b\" ü#1", "gpkg 100%", "-x", "a?b&c=1,d", "x" * 200])
+def test_any_file_name(tmp_path, bundle, stem: str) -> None:
+    paths = paths_in(tmp_path, stem)
+    run(paths, bundle)
+    assert sorted(content(tmp_path)) == sorted(p.name for p in paths.all)
+    with rasterio.open(paths.raster) as dataset:
+        assert np.array_equal(dataset.read(1), LABELS)
+    name = layer_name(stem)
+    assert pyogrio.read_info(paths.polygons, layer=name)["features"] > 0
 
 
 def test_without_a_crs_there_is_no_area(tmp_path, bundle) -> None:
