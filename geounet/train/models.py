@@ -1,8 +1,8 @@
-"""Trains the models that ship: ``python -m geounet.train.models all | NAME... [--scores]``.
+"""Trains the models that ship: ``python -m geounet.train.models all`` (or names of some).
 
 Reads the data in ``GEOUNET_DATA`` (default ``../shared/data``). Without ``--scores`` it trains on
 all chips and writes ``geounet/models/NAME.geounet``; with it, it cross-validates and writes
-``geounet/train/scores/NAME.json``, which the next training puts into the card.
+``geounet/train/scores/NAME.json``, which the next training, or ``--card``, puts into the card.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,6 @@ SEED = 1
 """Of the models that ship."""
 SEEDS = (1, 2, 3)
 """Of the scores."""
-FOLDS = 4
 
 SCORES = Path(__file__).parent / "scores"
 LARGER = (10, 20, 30, 40, 50, 60, 80)
@@ -64,6 +64,8 @@ class Shipped:
     """Unit of the input."""
     plausible: tuple[float, float]
     """Range of the median of a band."""
+    folds: int = 3
+    """Of the scores."""
     pixel_size: tuple[float, float]
     """Metres."""
     card: ModelCard
@@ -103,15 +105,6 @@ def landcover_scores(counts: Mapping[str, Confusion], source: Source) -> dict[st
     }
 
 
-_REFLECTANCE = Augmentation(
-    degrees=15.0,
-    scale=(0.8, 1.25),
-    gain=0.1,
-    band_gain=0.04,
-    band_offset=0.004,
-    noise=0.03,
-    holes=0.2,
-)
 _CHIP_FOLDER = "water_landcover_12band"
 
 SHIPPED: Mapping[str, Shipped] = {
@@ -123,15 +116,17 @@ SHIPPED: Mapping[str, Shipped] = {
             augmentation=Augmentation(
                 degrees=15.0,
                 scale=(0.8, 1.25),
-                offset=1.0,
-                band_offset=0.7,
+                offset=0.7,
+                band_offset=0.5,
                 noise=0.1,
+                drop_band=0.15,
+                rough_water=0.4,
                 holes=0.2,
-                rough_water=0.3,
             ),
-            steps=60,
+            warm_steps=300,
+            steps=220,
             batch=8,
-            crop=256,
+            dice=0.3,
             dice_classes=(1,),
             leave_out=_PAKISTAN,
         ),
@@ -142,6 +137,7 @@ SHIPPED: Mapping[str, Shipped] = {
         },
         score=flood_scores,
         unit="dB",
+        folds=4,
         plausible=(-45.0, 3.0),
         pixel_size=(8.0, 25.0),
         card=ModelCard(
@@ -156,8 +152,12 @@ SHIPPED: Mapping[str, Shipped] = {
             name="water-ms",
             arch=ArchSpec(name="unet", width=8, depth=4),
             clip=(-0.05, 0.8),
-            augmentation=_REFLECTANCE,
+            augmentation=Augmentation(gain=0.05, band_gain=0.02, band_offset=0.002, holes=0.1),
+            warm_steps=600,
+            freeze_norms=True,
             steps=100,
+            batch=6,
+            learning_rate=1e-3,
             dice_classes=(1,),
             fit_threshold=True,
         ),
@@ -177,12 +177,15 @@ SHIPPED: Mapping[str, Shipped] = {
     "landcover-ms": Shipped(
         recipe=Recipe(
             name="landcover-ms",
-            arch=ArchSpec(name="unet", width=8, depth=4),
+            arch=ArchSpec(name="unet", width=16, depth=4),
             clip=(-0.05, 0.8),
-            augmentation=_REFLECTANCE,
-            steps=100,
-            dice=0.2,
-            balance=0.3,
+            augmentation=Augmentation(gain=0.02, band_gain=0.01, band_offset=0.001, holes=0.1),
+            warm_steps=1500,
+            freeze_norms=True,
+            steps=40,
+            batch=6,
+            learning_rate=4e-4,
+            dice=0.0,
         ),
         source=lambda folder: WaterLandcoverChips(folder / _CHIP_FOLDER, "landcover"),
         baselines={"pixel_forest": baselines.pixel_forest},
@@ -212,7 +215,7 @@ def make(name: str, folder: Path, out: Path) -> Path:
     state = trained.network.state_dict()
     with tempfile.TemporaryDirectory() as scratch:
         bundle = load_bundle(save_bundle(Path(scratch) / f"{name}.geounet", spec, state, half=True))
-        agreement = bf16_agreement(bundle, source, names[:: 1 + len(names) // 50])
+        agreement = bf16_agreement(bundle, source, names[:: 1 + len(names) // 12])
     _LOG.info("%s: %.4f %% of labels are the same in bfloat16", name, 100 * agreement)
     spec = replace(spec, bf16_agreement=round(agreement, 6))
     return save_bundle(out / f"{name}.geounet", spec, state, half=True)
@@ -221,7 +224,6 @@ def make(name: str, folder: Path, out: Path) -> Path:
 def spec_of(shipped: Shipped, source: Source, trained: Trained) -> ModelSpec:
     """The spec of a trained model, with the scores that are on file."""
     name = shipped.recipe.name
-    scores = SCORES / f"{name}.json"
     return ModelSpec(
         name=name,
         version="1",
@@ -234,7 +236,7 @@ def spec_of(shipped: Shipped, source: Source, trained: Trained) -> ModelSpec:
         pixel_size=shipped.pixel_size,
         card=replace(
             shipped.card,
-            metrics=json.loads(scores.read_text()) if scores.exists() else {},
+            metrics=_scores_on_file(name),
             provenance={
                 "command": f"python -m geounet.train.models {name}",
                 "seed": SEED,
@@ -261,7 +263,7 @@ def write_scores(name: str, folder: Path, seeds: Sequence[int] = SEEDS) -> Path:
                 source,
                 contenders,
                 shipped.score,
-                folds=FOLDS,
+                folds=shipped.folds,
                 seed=seed,
                 leave_out=shipped.recipe.leave_out,
             )
@@ -269,39 +271,65 @@ def write_scores(name: str, folder: Path, seeds: Sequence[int] = SEEDS) -> Path:
         scores = summary(runs)
         scores["bf16_agreement_on_held_out"] = round(halves.accuracy, 6)
         scores["how"] = (
-            f"{FOLDS} folds of whole groups (there are {len(source.groups)}), each with its own"
-            " network, pooled over all held-out pixels; mean, sample standard deviation and values"
-            f" of {len(runs)} seeds, each with its own folds. All are fitted on the same training"
+            f"{shipped.folds} folds of {len(source.groups)} whole groups, each with its network,"
+            " pooled over all held-out pixels; mean, sample standard deviation and values of"
+            f" {len(runs)} seeds, each with its own folds. All are fitted on the same training"
             f" parts. Command: python -m geounet.train.models {name} --scores"
         )
         path.write_text(json.dumps(scores, indent=1) + "\n")
     return path
 
 
+def renew_card(name: str, folder: Path) -> Path:
+    """Put the texts and the scores that are on file into a bundle as it is."""
+    path = folder / f"{name}.geounet"
+    bundle = load_bundle(path)
+    card = replace(
+        SHIPPED[name].card,
+        metrics=_scores_on_file(name),
+        provenance=bundle.spec.card.provenance,
+    )
+    state = bundle.network.state_dict()
+    return save_bundle(path, replace(bundle.spec, card=card), state, half=True)
+
+
+def _scores_on_file(name: str) -> dict[str, Any]:
+    path = SCORES / f"{name}.json"
+    return dict(json.loads(path.read_text())) if path.exists() else {}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m geounet.train.models", description=__doc__)
     parser.add_argument("models", nargs="+", help=f"all, or some of {', '.join(SHIPPED)}")
-    parser.add_argument("--scores", action="store_true", help="cross-validate instead of training")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--scores", action="store_true", help="cross-validate instead of training")
+    other.add_argument("--card", action="store_true", help="only renew the cards of the bundles")
     parser.add_argument("--out", type=Path, default=Path(geounet.models.__file__).parent)
     parser.add_argument(
         "--threads",
         type=int,
         default=1,
-        help="of torch (default %(default)s: networks this small gain nothing from a second)",
+        help="of torch (default %(default)s: networks this small gain little from a second)",
     )
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stdout)
     torch.set_num_threads(options.threads)
     try:
         for name in _chosen(options.models):
-            folder = data_folder()
-            path = write_scores(name, folder) if options.scores else make(name, folder, options.out)
-            _LOG.info("wrote %s", path)
+            _LOG.info("wrote %s", _run(name, options))
     except GeounetError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def _run(name: str, options: argparse.Namespace) -> Path:
+    if options.card:
+        return renew_card(name, options.out)
+    if options.scores:
+        return write_scores(name, data_folder())
+    return make(name, data_folder(), options.out)
 
 
 def _chosen(names: Sequence[str]) -> list[str]:
