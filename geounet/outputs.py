@@ -142,7 +142,10 @@ class Outputs:
             try:
                 path.write_text(text, encoding="utf-8")
             except OSError as error:
-                raise OutputError(f"{path} cannot be written ({error.strerror})") from error
+                raise OutputError(
+                    f"{path.parent.absolute()}: style and class names cannot be written"
+                    f" ({error.strerror}): free some disk space, or choose another folder with -o"
+                ) from error
 
     def _stage_sidecars(self, srs: str | None) -> dict[Path, str]:
         """Temporary path -> text; ``srs`` is a CRS that GeoTIFF cannot hold."""

@@ -217,3 +217,12 @@ def test_a_full_disk_at_any_point_is_refused_and_leaves_nothing(tmp_path) -> Non
         write(staging.stage(final), [batch(400), batch(400, 400)], layout())
         staging.commit()
     assert [p.name for p in tmp_path.iterdir()] == ["a.gpkg"]
+
+
+@pytest.mark.parametrize("counted", [(3, 2), (2, 3), (0, 0)])
+def test_polygons_that_got_lost_are_missed(tmp_path, monkeypatch, counted) -> None:
+    monkeypatch.setattr(PolygonLayerWriter, "_counted", lambda _: counted)
+    found, indexed = counted
+    message = f"{found} of 3 polygons were written, {indexed} into the spatial index"
+    with pytest.raises(OutputError, match=message):
+        write(tmp_path / "a.gpkg", [batch(3)], layout())
