@@ -13,6 +13,7 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
+from affine import Affine
 
 from geounet.classes import NODATA
 from geounet.testing import random_bundle
@@ -224,3 +225,19 @@ def validity(path: str, bands: int) -> np.ndarray:
             if np.dtype(oracle.dtypes[band - 1]).kind == "f":
                 valid &= ~np.isnan(oracle.read(band))
     return valid
+
+
+def test_values_beyond_float32(tmp_path, models, capsys):
+    """Infinite in the network's type, so clipped: a class, and not a word from numpy."""
+    path, largest = tmp_path / "s.tif", np.finfo(np.float64).max
+    values = np.linspace(-largest / 2, largest / 2, 30 * 40).reshape(1, 30, 40)
+    with rasterio.open(
+        path, "w", driver="GTiff", count=1, height=30, width=40, dtype="float64",
+        crs="EPSG:32633", transform=Affine(10, 0, 3e5, 0, -10, 5e6),
+    ) as out:  # fmt: skip
+        out.write(np.where(np.isin(np.arange(40), (0, 20)), values, 1.0))
+    out = tmp_path / "out.tif"
+    assert main(["segment", str(path), "-m", str(models[1]), "--bands", "a=1", "-o", str(out)]) == 0
+    assert capsys.readouterr().err == ""
+    with rasterio.open(out) as made:
+        assert (made.read(1) < 2).all()

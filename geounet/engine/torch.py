@@ -177,4 +177,5 @@ def _plain(tiles: NDArray[Any]) -> NDArray[Any]:
     """In a type that every device takes (MPS has no float64, no device has all unsigned ones)."""
     if tiles.dtype in (np.uint8, np.int16, np.float32):
         return tiles
-    return tiles.astype(np.float32)
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, and clipped like the rest
+        return tiles.astype(np.float32)

@@ -71,7 +71,7 @@ class GeoTIFFScene:
             return SceneInfo(
                 name=short_name(self._path),
                 source=self._path,
-                geobox=_geobox(dataset, self._path),
+                geobox=_geobox(dataset, self._path) if self._grid is None else self._grid,
                 georeferenced=placed,
                 bands=tuple(_bands(dataset)),
                 block=max(dataset.block_shapes),
@@ -128,13 +128,11 @@ class GeoTIFFScene:
             try:
                 yield self._handle()
             except RasterioError as error:
-                what = (
-                    "lost connection, or a damaged file: try"
-                    if is_remote(self._path)
-                    else ("the file is damaged or was cut short; get it")
-                )
+                remedy = "the file is damaged or was cut short; get it again"
+                if is_remote(self._path):
+                    remedy = "lost connection, or a damaged file: try again"
                 raise SceneError(
-                    f"{self._path}: the pixels cannot be read ({_reason(error)}): {what} again"
+                    f"{self._path}: the pixels cannot be read ({_reason(error)}): {remedy}"
                 ) from error
 
     def _handle(self) -> Any:

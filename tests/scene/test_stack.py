@@ -52,6 +52,8 @@ def test_resolutions_meet_on_the_finest_grid(tmp_path, crs, order):
     info = scene.info
     assert (info.height, info.width, info.geobox.affine.a) == (120, 120, 10)
     raster = scene.read(info.window, [1, 2, 3])
+    assert raster.geobox == info.geobox
+    assert raster.geobox.crs == crs
     assert raster.valid.all()
     inner = slice(6, -6)
     for layer in raster.data:
