@@ -1,7 +1,8 @@
 """The front of a streaming polygoniser: arrays of records that compiled code works on.
 
-Four pools, each an array of records with a free list, so that memory follows the open front and the
-polygons that are not yet closed, not the scene.
+Five pools, each an array of records with a free list, so that memory follows the open front, not
+the scene. A ring that is closed waits for its polygon to be finished in about a byte a corner: a
+polygon that reaches from the top of a scene to its bottom may have a hole for every lake in it.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from geounet.polygonize.compiled import jit
+
 NONE = -1
 """No node, end, region or ring."""
 
-NODE_POOL, END_POOL, REGION_POOL, RING_POOL = 0, 1, 2, 3
+NODE_POOL, END_POOL, REGION_POOL, RING_POOL, BLOCK_POOL = 0, 1, 2, 3, 4
 """Rows of ``State.pools``."""
 
 FREE, TOP, LIVE = 0, 1, 2
@@ -39,10 +42,10 @@ NODE = np.dtype(
         ("col", "i4"),
         ("row", "i4"),
         ("twin", "i4"),  # made at the same corner, where two pixels touch only diagonally
-        ("place", "i4"),  # scratch of drain: where it stands in the ring in hand, or NONE
+        ("place", "i4"),  # scratch of pack: where it stands in the ring in hand, or NONE
     ]
 )
-"""A corner of a ring; coordinates are pixel corners."""
+"""A corner of a ring that is still open; coordinates are pixel corners."""
 
 END = np.dtype(
     [
@@ -71,20 +74,30 @@ REGION = np.dtype(
 RING = np.dtype(
     [
         ("next", "i4"),  # next ring of the region; next free slot
-        ("node", "i4"),
+        ("block", "i4"),  # the first that holds its steps
+        ("size", "i4"),  # corners
+        ("col", "i4"),  # where it starts
+        ("row", "i4"),
+        ("across", "i4"),  # 1: the first step is along a row; steps alternate
     ]
 )
-"""A closed ring."""
+"""A closed ring: its steps from corner to corner are packed into blocks."""
 
-ROW_NEED = (4, 4, 1, 2)
-"""Most new slots of each pool that one column of a row can take."""
+BLOCK = np.dtype([("next", "i4")])
+"""A block of packed steps; the bytes are in ``State.packed``."""
+
+PAYLOAD = 28
+"""Bytes of a block: with its link 32."""
+
+STEP_BYTES = 5
+"""Most bytes of a packed step."""
 
 
 class State(NamedTuple):
     """Everything a sweep remembers between rows."""
 
     pools: NDArray[np.int64]
-    """(4, 3)."""
+    """(5, 3)."""
     counts: NDArray[np.int64]
     """(2,)."""
     label: NDArray[np.uint8]
@@ -99,6 +112,25 @@ class State(NamedTuple):
     """of ``REGION``."""
     rings: NDArray[Any]
     """of ``RING``."""
+    blocks: NDArray[Any]
+    """of ``BLOCK``."""
+    packed: NDArray[np.uint8]
+    """(blocks, PAYLOAD) steps, zigzag and 7 bits a byte, the last byte of a step below 128."""
+
+
+@jit
+def room_for_row(pools: Any, width: int) -> Any:
+    """Slots that each pool must have before a row, used ones included."""
+    corners = width + 1
+    nodes = pools[NODE_POOL, LIVE] + 4 * corners
+    rings = nodes // 4 + 1  # that can close in the row: a ring has four corners at least
+    room = np.empty(5, np.int64)
+    room[NODE_POOL] = nodes
+    room[END_POOL] = pools[END_POOL, LIVE] + 4 * corners
+    room[REGION_POOL] = pools[REGION_POOL, LIVE] + corners
+    room[RING_POOL] = pools[RING_POOL, LIVE] + rings
+    room[BLOCK_POOL] = pools[BLOCK_POOL, LIVE] + STEP_BYTES * nodes // PAYLOAD + rings
+    return room
 
 
 def new_state(width: int, nodata: int) -> State:
@@ -106,26 +138,34 @@ def new_state(width: int, nodata: int) -> State:
     front = np.empty(width + 1, FRONT)
     for name in FRONT.names or ():
         front[name] = NONE
-    sizes = [need * (width + 1) for need in ROW_NEED]
+    pools = np.array([[NONE, 0, 0]] * 5, np.int64)
+    room = room_for_row(pools, width)
     return State(
-        pools=np.array([[NONE, 0, 0]] * 4, np.int64),
+        pools=pools,
         counts=np.zeros(2, np.int64),
         label=np.full(width, nodata, np.uint8),
         front=front,
-        nodes=np.zeros(sizes[NODE_POOL], NODE),
-        ends=np.zeros(sizes[END_POOL], END),
-        regions=np.zeros(sizes[REGION_POOL], REGION),
-        rings=np.zeros(sizes[RING_POOL], RING),
+        nodes=np.zeros(room[NODE_POOL], NODE),
+        ends=np.zeros(room[END_POOL], END),
+        regions=np.zeros(room[REGION_POOL], REGION),
+        rings=np.zeros(room[RING_POOL], RING),
+        blocks=np.zeros(room[BLOCK_POOL], BLOCK),
+        packed=np.zeros((room[BLOCK_POOL], PAYLOAD), np.uint8),
     )
 
 
 def with_room(state: State, width: int) -> State:
-    """The state with room in each pool for at least one more row, twice as large where it grew."""
+    """The state with room in each pool for at least one more row, half as large again if grown."""
     grown = {}
-    for pool, name in enumerate(("nodes", "ends", "regions", "rings")):
-        records = getattr(state, name)
-        need = int(state.pools[pool, LIVE]) + ROW_NEED[pool] * (width + 1)
-        if need > len(records):
-            extra = max(len(records), need - len(records))
-            grown[name] = np.concatenate([records, np.zeros(extra, records.dtype)])
+    room = room_for_row(state.pools, width)
+    for pool, names in enumerate((("nodes",), ("ends",), ("regions",), ("rings",), _BLOCKS)):
+        for name in names:
+            records = getattr(state, name)
+            if room[pool] > len(records):
+                extra = max(len(records) // 2, int(room[pool]) - len(records))
+                more = np.zeros((extra, *records.shape[1:]), records.dtype)
+                grown[name] = np.concatenate([records, more])
     return state._replace(**grown)
+
+
+_BLOCKS = ("blocks", "packed")

@@ -14,40 +14,17 @@ from typing import Any
 import numpy as np
 
 from geounet.polygonize.compiled import jit
+from geounet.polygonize.pack import pack_ring
+from geounet.polygonize.pool import give, take
 from geounet.polygonize.state import (
     DONE,
     DROPPED,
     END_POOL,
-    FREE,
-    LIVE,
     NODE_POOL,
     NONE,
     REGION_POOL,
-    RING_POOL,
-    ROW_NEED,
-    TOP,
+    room_for_row,
 )
-
-
-@jit
-def take(pools: Any, pool: int, records: Any) -> int:
-    """A slot of a pool."""
-    slot = pools[pool, FREE]
-    if slot == NONE:
-        slot = pools[pool, TOP]
-        pools[pool, TOP] += 1
-    else:
-        pools[pool, FREE] = records[slot].next
-    pools[pool, LIVE] += 1
-    return slot
-
-
-@jit
-def give(pools: Any, pool: int, records: Any, slot: int) -> None:
-    """Put a slot back."""
-    records[slot].next = pools[pool, FREE]
-    pools[pool, FREE] = slot
-    pools[pool, LIVE] -= 1
 
 
 @jit
@@ -144,18 +121,6 @@ def _start(pools: Any, ends: Any, region: Any, node: int) -> tuple[int, int]:
 
 
 @jit
-def _close(pools: Any, rings: Any, region: Any, node: int) -> None:
-    """Hang a closed ring on its region."""
-    ring = take(pools, RING_POOL, rings)
-    rings[ring].node, rings[ring].next = node, NONE
-    if region.first == NONE:
-        region.first = ring
-    else:
-        rings[region.last].next = ring
-    region.last = ring
-
-
-@jit
 def _connect(pools: Any, nodes: Any, ends: Any, tail: int, node: int, head: int) -> bool:
     """Tail of one piece, a node, head of another; True where they were one, now a closed ring."""
     nodes[ends[tail].node].next = node
@@ -216,7 +181,7 @@ def _corner(  # noqa: C901, PLR0912  one case an edge; split up, it would run sl
             region = s.regions[root]
             region.ends -= 2
             if _connect(pools, nodes, ends, tail, node, head):
-                _close(pools, s.rings, region, node)
+                pack_ring(pools, nodes, s.rings, s.blocks, s.packed, region, node)
                 if region.ends == 0:
                     s.regions[s.counts[DONE]].done = root
                     s.counts[DONE] += 1
@@ -294,10 +259,11 @@ def sweep(s: Any, labels: Any, areas: Any, scores: Any, row: int, nodata: int, s
     Returns the row of ``labels`` it stopped before because a pool was full, else their number.
     """
     rows, width = labels.shape
-    sizes = (len(s.nodes), len(s.ends), len(s.regions), len(s.rings))
+    sizes = (len(s.nodes), len(s.ends), len(s.regions), len(s.rings), len(s.blocks))
     for i in range(start, rows):
-        for pool in range(4):
-            if s.pools[pool, LIVE] + ROW_NEED[pool] * (width + 1) > sizes[pool]:
+        room = room_for_row(s.pools, width)
+        for pool in range(5):
+            if room[pool] > sizes[pool]:
                 return i
         _join_runs(s, labels[i], areas[i], scores[i], nodata)
         _trace_row(s, labels[i], row + i, nodata)

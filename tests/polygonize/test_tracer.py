@@ -278,6 +278,22 @@ def test_memory_does_not_grow_with_the_height(pattern: str) -> None:
     assert sizes[-1] == sizes[3]
 
 
+def test_holes_wait_in_a_byte_or_two_a_corner() -> None:
+    """A polygon as tall as the scene, with a hole for every lake in it."""
+    rng = np.random.default_rng(1)
+    tracer = StripPolygonizer(width=400, affine=NORTH_UP)
+    corners, sizes = 0, []
+    for _ in range(40):
+        rows = (rng.random((100, 400)) < 0.02).astype(np.uint8)
+        rows[:, ::20] = 0  # the land holds together
+        tracer.write(rows)
+        corners += 4 * int(rows.sum())
+        sizes.append(sum(a.nbytes for a in tracer._state))
+    assert (sizes[-1] - sizes[0]) / corners < 24  # small holes: a record and a block each
+    (land,) = (g for g in tracer.finish().geometry if g.interiors)
+    assert len(land.interiors) > corners / 8
+
+
 def test_with_room_keeps_what_is_there_and_leaves_room_for_a_row() -> None:
     state = new_state(3, NODATA)
     state.nodes["col"][:] = np.arange(len(state.nodes))
