@@ -12,7 +12,12 @@ CHIPS12 = (
     " places, with {label}. Bands with quality, elevation, land cover or water occurrence were not"
     " shown to the network."
 )
-WATER_LABEL = "water masks"
+WATER_LABEL = (
+    "water masks, taken as they are. Looked at beside the images, many show the largest extent of a"
+    " flood: the same mask lies on several dates of a place, and dry floodplain and flooded fields"
+    " are labelled water. No chip was left out for that, so scores of any method are low, and the"
+    " model leans towards calling damp floodplain water"
+)
 COVER_LABEL = (
     "ESA WorldCover codes (Zanaga et al. 2021/2022, doi:10.5281/zenodo.5571936 and"
     " doi:10.5281/zenodo.7254221) as labels. WorldCover was made from other images of 2020 and"
@@ -39,13 +44,15 @@ LIMITS_S1 = (
     " power, other polarisations, X or L band, pixels far from 10 m."
 )
 LIMITS_WATER = (
-    "Not for: water under clouds or cloud shadow (mask them first), snow and ice, sun glint,"
-    " streams narrower than two pixels, digital numbers or top-of-atmosphere values, pixels"
-    " far from 30 m. Very shallow, muddy or weedy water and wet soil are often confused."
+    "Marks more than open water: damp floodplain and wet fields are often called water, as in the"
+    " labels. Not for: water under clouds or cloud shadow (mask them first), snow and ice, sun glint, streams narrower than two pixels, digital numbers or top-of-atmosphere"
+    " values, pixels far from 30 m. The decision threshold was fitted on the training chips and is"
+    " part of the weights."
 )
 LIMITS_COVER = (
-    "A rough map from one date: less than three quarters of the pixels agree with WorldCover at"
-    " places it has not seen. Grassland, shrubland, bare and cropland are confused with each other;"
-    " wetland and moss were too rare to be learnt, snow and ice is missing; built-up is found where"
-    " it is dense. Not for statistics of area, nor for change."
+    "A rough map from one date: about two thirds of the pixels agree with WorldCover at places it"
+    " has not seen. It decides mostly by the colour of a pixel and little by its"
+    " surroundings. Grassland, cropland and trees are confused"
+    " with each other; shrubland is hardly ever found; bare and built-up are weak; wetland and moss were too"
+    " rare to be learnt; snow and ice is missing. Not for statistics of area, nor for change."
 )
