@@ -44,15 +44,16 @@ LIMITS_S1 = (
     " power, other polarisations, X or L band, pixels far from 10 m."
 )
 LIMITS_WATER = (
-    "Marks more than open water: damp floodplain and wet fields are often called water, as in the"
-    " labels. Not for: water under clouds or cloud shadow (mask them first), snow and ice, sun glint, streams narrower than two pixels, digital numbers or top-of-atmosphere"
-    " values, pixels far from 30 m. The decision threshold was fitted on the training chips and is"
-    " part of the weights."
+    "Marks more than open water: damp floodplain and wet fields are often called water, as in"
+    " the labels. Not for: water under clouds or cloud shadow (mask them first), snow and ice,"
+    " sun glint, streams narrower than two pixels, digital numbers or top-of-atmosphere"
+    " values, pixels far from 30 m. The decision threshold was fitted on the training chips"
+    " and is part of the weights."
 )
 LIMITS_COVER = (
-    "A rough map from one date: about two thirds of the pixels agree with WorldCover at places it"
-    " has not seen. It decides mostly by the colour of a pixel and little by its"
-    " surroundings. Grassland, cropland and trees are confused"
-    " with each other; shrubland is hardly ever found; bare and built-up are weak; wetland and moss were too"
-    " rare to be learnt; snow and ice is missing. Not for statistics of area, nor for change."
+    "A rough map from one date: about two thirds of the pixels agree with WorldCover at"
+    " places it has not seen. It decides mostly by the colour of a pixel and little by its"
+    " surroundings. Grassland, cropland and trees are confused with each other; shrubland is"
+    " hardly ever found; bare and built-up are weak; wetland and moss were too rare to be"
+    " learnt; snow and ice is missing. Not for statistics of area, nor for change."
 )

@@ -217,7 +217,7 @@ def make(name: str, folder: Path, out: Path) -> Path:
         bundle = load_bundle(save_bundle(Path(scratch) / f"{name}.geounet", spec, state, half=True))
         agreement = bf16_agreement(bundle, source, names[:: 1 + len(names) // 12])
     _LOG.info("%s: %.4f %% of labels are the same in bfloat16", name, 100 * agreement)
-    spec = replace(spec, bf16_agreement=round(agreement, 6))
+    spec = replace(spec, bf16_agreement=_cautious(name, agreement))
     return save_bundle(out / f"{name}.geounet", spec, state, half=True)
 
 
@@ -289,8 +289,15 @@ def renew_card(name: str, folder: Path) -> Path:
         metrics=_scores_on_file(name),
         provenance=bundle.spec.card.provenance,
     )
-    state = bundle.network.state_dict()
-    return save_bundle(path, replace(bundle.spec, card=card), state, half=True)
+    agreement = _cautious(name, bundle.spec.bf16_agreement or 0.0)
+    spec = replace(bundle.spec, card=card, bf16_agreement=agreement)
+    return save_bundle(path, spec, bundle.network.state_dict(), half=True)
+
+
+def _cautious(name: str, agreement: float) -> float:
+    """The smaller of this agreement and the one on held-out chips, where that is on file."""
+    held_out = _scores_on_file(name).get("bf16_agreement_on_held_out", agreement)
+    return round(min(agreement, float(held_out)), 6)
 
 
 def _scores_on_file(name: str) -> dict[str, Any]:
