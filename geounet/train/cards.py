@@ -52,8 +52,9 @@ LIMITS_WATER = (
 )
 LIMITS_COVER = (
     "A rough map from one date: about two thirds of the pixels agree with WorldCover at"
-    " places it has not seen. It decides mostly by the colour of a pixel and little by its"
-    " surroundings. Grassland, cropland and trees are confused with each other; shrubland is"
-    " hardly ever found; bare and built-up are weak; wetland and moss were too rare to be"
-    " learnt; snow and ice is missing. Not for statistics of area, nor for change."
+    " places it has not seen, little more than of a random forest on single pixels. It decides"
+    " mostly by the colour of a pixel and little by its surroundings. Grassland, cropland and"
+    " trees are confused with each other; shrubland is hardly ever found; bare and built-up"
+    " are weak; wetland and moss were too rare to be learnt; snow and ice is missing. Not for"
+    " statistics of area, nor for change."
 )
