@@ -139,7 +139,7 @@ class EvaluationReport:
             )
 
 
-def evaluate(  # noqa: PLR0913  what the command line offers
+def evaluate(
     pred: SceneSource,
     labels: SceneSource,
     *,
