@@ -105,3 +105,21 @@ def test_options_named_in_the_text_exist() -> None:
 def test_files_named_in_the_text_exist() -> None:
     for path in re.findall(r"\((docs/[^)]+)\)|`((?:sample_tiles|notebooks|benchmarks)/)`", README):
         assert (ROOT / (path[0] or path[1])).exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "baseline", "metric"),
+    [
+        ("flood-s1", "vh_median5_threshold", "water_iou"),
+        ("water-ms", "mndwi_threshold", "water_iou"),
+        ("landcover-ms", "pixel_forest", "accuracy"),
+        ("landcover-ms", "pixel_forest", "mean_iou_of_7"),
+    ],
+)
+def test_scores_are_those_of_the_card(model: str, baseline: str, metric: str) -> None:
+    from geounet.models import load_model
+
+    (row,) = re.findall(rf"^\| `{model}` .*$", README, re.MULTILINE)
+    metrics = load_model(model).spec.card.metrics
+    for contender in ("model", baseline):
+        assert f"{metrics[contender][metric]['mean']:.3f}" in row
