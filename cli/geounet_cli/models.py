@@ -67,10 +67,10 @@ def _card(bundle: Bundle) -> Iterator[str]:
             yield f"\n{title}\n{_table(values)}"
 
 
-def _wrap(text: str) -> str:
+def _wrap(text: str, indent: str = "  ") -> str:
     import textwrap
 
-    return textwrap.fill(text, 98, initial_indent="  ", subsequent_indent="  ")
+    return textwrap.fill(text, 98, initial_indent=indent, subsequent_indent=indent)
 
 
 def _table(values: Mapping[str, Any], indent: str = "  ") -> str:
@@ -80,5 +80,5 @@ def _table(values: Mapping[str, Any], indent: str = "  ") -> str:
             rows.append(f"{indent}{key}\n{_table(value, indent + '  ')}")
         else:
             text = value if isinstance(value, str) else json.dumps(value)
-            rows.append(f"{indent}{key}: {text}")
+            rows.append(_wrap(f"{key}: {text}", indent))
     return "\n".join(rows)
