@@ -143,10 +143,38 @@ def match_bands(
             f"the band names fit {' and '.join(answers)}, which number their bands differently:"
             f" say which is which with --bands {_example(needed)}"
         )
+    lacking = lacking_bands(needed, texts, hint=hint)
+    those = "them" if len(lacking) == len(needed) else " ".join(lacking)
     raise BandError(
-        f"the model needs {' '.join(needed)}; the scene has {_listing(texts)}:"
-        f" say which band is which with --bands {_example(needed)}"
+        f"the model needs {' '.join(needed)}; the scene has {_listing(texts)}: "
+        + (
+            f"give a scene that has {those}, or another model"
+            if lacking
+            else f"say which band is which with --bands {_example(needed)}"
+        )
     )
+
+
+def lacking_bands(
+    needed: Sequence[str], descriptions: Sequence[str | None], *, hint: str = ""
+) -> tuple[str, ...]:
+    """The bands that no band of a scene can be; empty where those without a name could be them.
+
+    Args:
+        needed: As for :func:`match_bands`, and so are the others.
+        descriptions: One text a band.
+        hint: In which a sensor may be named.
+    """
+    texts = [d or "" for d in descriptions]
+    missing = tuple(name for name in needed if not _named(name, texts))
+    unknown = sum(canonical_name(text) is None for text in texts)
+    numbers = _numbers(texts)
+    for sensor in _possible_sensors(numbers, f"{' '.join(texts)}\n{hint}"):
+        without = tuple(n for n in missing if not _bearers(n, numbers, SENSORS[sensor]))
+        if numbers and len(without) <= len(missing):
+            missing = without
+            unknown = sum(not (canonical_name(text) or band_number(text)) for text in texts)
+    return missing if unknown < len(missing) else ()
 
 
 def parse_band_option(
@@ -223,16 +251,27 @@ def _by_number(
     needed: Sequence[str], texts: Sequence[str], hint: str
 ) -> dict[str, tuple[tuple[int, ...], ...]]:
     """Sensor -> for each needed band the bands (1-based) that bear its number."""
+    numbers = _numbers(texts)
+    answers = {}
+    for sensor in _possible_sensors(numbers, hint):
+        found = tuple(_bearers(name, numbers, SENSORS[sensor]) for name in needed)
+        if all(found):
+            answers[sensor] = found
+    return answers
+
+
+def _numbers(texts: Sequence[str]) -> dict[str, list[int]]:
+    """Band number -> the bands (1-based) that bear it."""
     numbers: dict[str, list[int]] = {}
     for index, text in enumerate(texts, start=1):
         if (number := band_number(text)) is not None:
             numbers.setdefault(number, []).append(index)
-    answers = {}
-    for sensor in _hinted(hint) or SENSORS:
-        found = tuple(_bearers(name, numbers, SENSORS[sensor]) for name in needed)
-        if all(found) and set(numbers) <= set(SENSORS[sensor]):
-            answers[sensor] = found
-    return answers
+    return numbers
+
+
+def _possible_sensors(numbers: Mapping[str, list[int]], hint: str) -> list[str]:
+    """Sensors that have all of the numbers, and are named where any is."""
+    return [s for s in _hinted(hint) or SENSORS if set(numbers) <= set(SENSORS[s])]
 
 
 def _hinted(hint: str) -> list[str]:

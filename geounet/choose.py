@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
+from geounet.bands import lacking_bands
 from geounet.bundle import Bundle
 from geounet.errors import BandError, GeounetError
-from geounet.fit import Fit, check_values, fit_scene
+from geounet.fit import Fit, Reading, check_values, fit_scene
 from geounet.models import bundled_models, load_model
 from geounet.options import SegmentOptions
 from geounet.scene import SceneReader
+from geounet.spec import ModelSpec
 
 Say = Callable[[str], None]
 """Takes a line for the user."""
@@ -21,37 +24,52 @@ def choose_model(scene: SceneReader, options: SegmentOptions, say: Say) -> tuple
     Raises:
         BandError: No bundled model fits, or the one asked for does not.
     """
+    bundle, fit = _matching(scene, options)
+    try:
+        check_values(fit, bundle.spec)
+    except BaseException:
+        _release(fit, scene)
+        raise
+    if options.model is None:
+        say(f"model {bundle.spec.name}: {bundle.spec.card.summary} (choose another with -m)")
+    if note := fit.scene.info.note:
+        say(note)
+    return bundle, fit
+
+
+def explain_models(scene: SceneReader, reading: Reading) -> Mapping[str, str]:
+    """Bundled model -> that it fits the scene, or why it does not."""
+    return {name: _verdict(scene, load_model(name).spec, reading) for name in bundled_models()}
+
+
+def _matching(scene: SceneReader, options: SegmentOptions) -> tuple[Bundle, Fit]:
     if options.model is not None:
         bundle = load_model(options.model)
-        fit = fit_scene(scene, bundle.spec, options.reading)
-        check_values(fit, bundle.spec)
-        return bundle, fit
-    reasons = {}
+        return bundle, fit_scene(scene, bundle.spec, options.reading)
     for name in _by_bands():
         bundle = load_model(name)
-        try:
-            fit = fit_scene(scene, bundle.spec, options.reading)
-        except BandError as error:
-            reasons[name] = error
-            continue
-        check_values(fit, bundle.spec)
-        say(f"model {name}: {bundle.spec.card.summary} (choose another with -m)")
-        return bundle, fit
-    raise BandError(_no_model(scene, reasons))
+        with contextlib.suppress(BandError):
+            return bundle, fit_scene(scene, bundle.spec, options.reading)
+    raise BandError(_no_model(scene))
 
 
-def explain_models(scene: SceneReader) -> Mapping[str, str | None]:
-    """Bundled model -> None where it fits the scene, or why it does not."""
-    reasons: dict[str, str | None] = {}
-    for name in bundled_models():
-        spec = load_model(name).spec
+def _verdict(scene: SceneReader, spec: ModelSpec, reading: Reading) -> str:
+    try:
+        fit = fit_scene(scene, spec, reading)
         try:
-            check_values(fit_scene(scene, spec), spec)
-        except GeounetError as error:
-            reasons[name] = str(error).removeprefix(f"{scene.info.source}: ")
-        else:
-            reasons[name] = None
-    return reasons
+            check_values(fit, spec)
+            note = fit.scene.info.note
+        finally:
+            _release(fit, scene)
+    except GeounetError as error:
+        return "no: " + str(error).removeprefix(f"{scene.info.source}: ")
+    return f"fits ({note})" if note else "fits"
+
+
+def _release(fit: Fit, scene: SceneReader) -> None:
+    """Close the files that were picked from a scene; the scene itself is its owner's."""
+    if fit.scene is not scene:
+        fit.scene.close()
 
 
 def _by_bands() -> list[str]:
@@ -59,13 +77,12 @@ def _by_bands() -> list[str]:
     return sorted(bundled_models(), key=lambda name: (name.startswith("landcover"), name))
 
 
-def _no_model(scene: SceneReader, reasons: Mapping[str, GeounetError]) -> str:
+def _no_model(scene: SceneReader) -> str:
     info = scene.info
     names = ", ".join(b.name or f"band {i}" for i, b in enumerate(info.bands, 1))
-    needs = "; ".join(
-        f"{name} needs {', '.join(load_model(name).spec.band_names)}" for name in reasons
-    )
-    return (
-        f"{info.source}: no bundled model reads its bands ({names}). {needs}."
-        " Say which band is which with -m MODEL --bands NAME=INDEX,..."
-    )
+    specs = [load_model(name).spec for name in _by_bands()]
+    needs = "; ".join(f"{spec.name} needs {', '.join(spec.band_names)}" for spec in specs)
+    remedy = "Say which band is which with -m MODEL --bands NAME=INDEX,..."
+    if all(lacking_bands(s.band_names, info.descriptions, hint=info.hint) for s in specs):
+        remedy = "Give a scene with such bands, or a model of your own with -m"
+    return f"{info.source}: no bundled model reads its bands ({names}). {needs}. {remedy}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from geounet.window import Window
 
 _SAMPLE = 256  # pixels on a side
 _SAMPLES = 5  # on each axis; 25 windows say enough and cost the same for any scene
+_STRIP = 4096  # columns, where all of a scene must be looked at
 _LINEAR_SHARE = 0.99  # share of values >= 0 from which backscatter cannot be in dB
 
 _SCALES = (
@@ -67,7 +68,7 @@ def fit_scene(scene: SceneReader, spec: ModelSpec, reading: Reading | None = Non
     chosen = [scene.info.bands[b - 1] for b in bands]
     scale, offset = _scaling(spec, chosen, reading)
     _check_scaled(scene.info.source, spec, chosen, scale)
-    reader, bands = narrow(scene, bands)
+    reader, bands = narrow(scene, bands, spec.pixel_size)
     normalizer = Normalizer.of(spec.bands, spec.clip, scale, offset)
     return Fit(scene=reader, bands=bands, normalizer=normalizer)
 
@@ -93,15 +94,14 @@ def check_values(fit: Fit, spec: ModelSpec) -> None:
         ValueRangeError: The median of a band is not plausible, or backscatter is linear power.
     """
     info = fit.scene.info
-    windows = list(_windows(info.window))
-    sample = _sample(fit, windows)
+    sample = _sample(fit, _windows(info.window))
     if sample.shape[1] == 0:
-        if sum(window.size for window in windows) == info.window.size:
-            raise SceneError(
-                f"{info.source} has no valid pixel: check its nodata value and mask"
-                " (geounet info shows them)"
-            )
-        return  # nothing valid where it was looked: the run itself will tell
+        sample = _first_valid(fit)
+    if sample.shape[1] == 0:
+        raise SceneError(
+            f"{info.source} has no valid pixel: check its nodata value and mask"
+            " (geounet info shows them)"
+        )
     if spec.unit == "dB" and (sample >= 0).mean() >= _LINEAR_SHARE:
         raise ValueRangeError(
             f"{info.source}: values from {sample.min():.3g} to {sample.max():.3g} are linear power;"
@@ -120,8 +120,7 @@ def _match(info: SceneInfo, spec: ModelSpec, option: str | None) -> tuple[int, .
     try:
         if option is not None:
             return parse_band_option(option, spec.band_names, len(info.bands), hint=info.hint)
-        names = ["" if band.is_alpha else band.name for band in info.bands]
-        return match_bands(spec.band_names, names, hint=info.hint)
+        return match_bands(spec.band_names, info.descriptions, hint=info.hint)
     except BandError as error:
         raise BandError(f"{info.source}: {error}") from error
 
@@ -150,13 +149,25 @@ def _remedy(spec: ModelSpec) -> str:
     return "check the values, or pass --scale and --offset"
 
 
-def _sample(fit: Fit, windows: Sequence[Window]) -> NDArray[np.float32]:
+def _sample(fit: Fit, windows: Iterable[Window]) -> NDArray[np.float32]:
     """Valid values (bands, n) of windows spread over the scene, in the model's unit."""
     parts = []
     for window in windows:
         raster = fit.scene.read(window, fit.bands)
         parts.append(fit.normalizer.physical(raster.data[:, raster.valid]))
     return np.concatenate(parts, axis=1)
+
+
+def _first_valid(fit: Fit) -> NDArray[np.float32]:
+    """Valid values of the first part of the scene that has any, or none (bands, 0)."""
+    scene = fit.scene.info.window
+    for row in range(0, scene.height, _SAMPLE):
+        for col in range(0, scene.width, _STRIP):
+            part = Window(row_off=row, col_off=col, height=_SAMPLE, width=_STRIP)
+            found = _sample(fit, [part.intersect(scene)])
+            if found.shape[1] > 0:
+                return found
+    return np.empty((len(fit.bands), 0), np.float32)
 
 
 def _windows(scene: Window) -> Iterator[Window]:

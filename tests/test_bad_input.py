@@ -13,14 +13,15 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from functools import partial
 
 import geopandas
 import numpy as np
 import pytest
 import rasterio
 import rasterio.shutil
+import rasters
 import shapely
-from affine import Affine
 from mounts import read_only, small_disk
 from rasterio.enums import MaskFlags
 
@@ -30,27 +31,8 @@ from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 from geounet_cli.main import main
 
-UTM = {"crs": "EPSG:32633", "transform": Affine(10, 0, 3e5, 0, -10, 5e6)}
+write = partial(rasters.write, names=("grey",))
 NOT_PLACED = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-
-
-def write(path, data, *, names=("grey",), mask=None, **options):
-    options = {"driver": "GTiff"} | UTM | options
-    with rasterio.open(
-        path,
-        "w",
-        **options,
-        count=len(data),
-        height=data.shape[1],
-        width=data.shape[2],
-        dtype=data.dtype,
-    ) as out:
-        out.write(data)
-        if options["driver"] == "GTiff":
-            out.descriptions = [*names, *[None] * len(data)][: len(data)]
-        if mask is not None:
-            out.write_mask(mask)
-    return path
 
 
 def noise(bands=1, height=70, width=90, dtype=np.float32):
@@ -466,14 +448,14 @@ def test_small_scenes(here, models, shape, capfd):
     assert capfd.readouterr().err == ""
     with rasterio.open("s.random.tif") as made:
         assert made.shape == shape
-        assert made.transform == UTM["transform"]
+        assert made.transform == rasters.UTM["transform"]
         assert (made.read(1) < 2).all()
 
 
 @NOT_PLACED
 def test_no_georeference(here, models, capfd):
     path = here / "photo.png"
-    write(path, noise(1).astype(np.uint8), driver="PNG", crs=None, transform=None)
+    rasters.write(path, noise(1).astype(np.uint8), driver="PNG", **rasters.NOWHERE)
     argv = ["segment", str(path), "-m", str(models["any"]), "--bands", "grey=1"]
     assert main(argv) == 0
     assert re.fullmatch(r"geounet: .*photo\.png has no CRS, so .*\n", capfd.readouterr().err)

@@ -14,6 +14,7 @@ from geounet.bands import (
     Normalizer,
     band_number,
     canonical_name,
+    lacking_bands,
     match_bands,
     parse_band_option,
 )
@@ -157,7 +158,7 @@ def test_narrow_near_infrared_stands_in():
 def test_a_hint_is_never_overruled():
     """Seven bands of Sentinel-2 are numbered like all of Landsat's, and mean others."""
     texts = [f"B0{i}" for i in range(1, 8)]
-    with pytest.raises(BandError, match=r"the model needs coastal .*--bands coastal=1"):
+    with pytest.raises(BandError, match=r"the model needs coastal .* has nir swir1 swir2,"):
         match_bands(WATER, texts, hint="S2A_MSIL2A")
     assert match_bands(WATER, texts, hint="HLS.L30") == tuple(range(1, 8))
 
@@ -183,6 +184,31 @@ def test_what_is_missing_is_listed_with_the_flag():
     with pytest.raises(BandError, match=r"300 bands \(.* \.\.\.\)") as caught:
         match_bands(["red"], [f"x{i}" for i in range(300)])
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("needed", "texts", "hint", "lacking"),
+    [
+        (WATER, ["VV", "VH"], "", WATER),
+        (WATER, ["red", "green", "blue", "nir"], "", ("coastal", "swir1", "swir2")),
+        (WATER, ["red", "green", "blue", ""], "", ("coastal", "nir", "swir1", "swir2")),
+        (WATER, ["red", "green", "blue", "nir", "x", "y", "z"], "", ()),
+        (WATER, ["B02", "B03", "B04", "B08", "B11", "B12"], "", ("coastal",)),
+        (WATER, ["B02", "B03", "B04", "B08", "B11", "B12", ""], "", ()),
+        (WATER, [f"B{i}" for i in range(1, 8)], "S2A_x", ("nir", "swir1", "swir2")),
+        (("VV", "VH"), list(WATER), "", ("VV", "VH")),
+        (("VV", "VH"), S2_ALL, "", ("VV", "VH")),
+        (("VV", "VH"), ["VV", "angle"], "", ()),
+        (("VV", "VH"), ["VV"], "", ("VH",)),
+        (("VV", "VH"), ["", ""], "", ()),
+    ],
+)
+def test_what_a_scene_lacks(needed, texts, hint, lacking):
+    """The flag is shown only where bands of unknown meaning could be the missing ones."""
+    assert lacking_bands(needed, texts, hint=hint) == lacking
+    with pytest.raises(BandError) as caught:
+        match_bands(needed, texts, hint=hint)
+    assert ("--bands" in str(caught.value)) is not bool(lacking)
 
 
 def test_names_of_our_own():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-from affine import Affine
+from rasters import LOSSLESS, at, write
 
 from geounet.errors import BandError, OptionError, SceneError, ValueRangeError
 from geounet.fit import Reading, check_values, fit_scene
@@ -22,27 +22,6 @@ DECIBELS = replace(
     random_spec(("VV", "VH"), unit="dB"), name="flood", clip=(-50.0, 20.0), plausible=(-40.0, 5.0)
 )
 ANY = random_spec(("grey",))
-
-
-def write(path, data, *, names=(), scale=None, offset=None, step=10.0, **options):
-    options = {"crs": "EPSG:32633", "transform": Affine(step, 0, 3e5, 0, -step, 5e6)} | options
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=len(data),
-        height=data.shape[1],
-        width=data.shape[2],
-        dtype=data.dtype,
-        **options,
-    ) as out:
-        out.write(data)
-        out.descriptions = list(names) or [None] * len(data)
-        if scale is not None:
-            out.scales = [scale] * len(data)
-        if offset is not None:
-            out.offsets = [offset] * len(data)
-    return path
 
 
 def reflectance(bands=7, size=40):
@@ -81,24 +60,9 @@ def test_sentinel_2_jp2_files_on_three_resolutions(tmp_path):
         truth[:, 0, 0],
         strict=True,
     ):
-        size = 120 // (step // 10)
-        layer = np.full((1, size, size), round(level * 10_000), np.uint16)
+        layer = np.full((1200 // step,) * 2, round(level * 10_000), np.uint16)
         path = tmp_path / f"{granule}_{name}_{step}m.jp2"
-        with rasterio.open(
-            path,
-            "w",
-            driver="JP2OpenJPEG",
-            quality=100,
-            reversible=True,
-            count=1,
-            height=size,
-            width=size,
-            dtype="uint16",
-            crs="EPSG:32633",
-            transform=Affine(step, 0, 3e5, 0, -step, 5e6),
-        ) as out:
-            out.write(layer)
-        paths.append(path)
+        paths.append(write(path, layer, transform=at(step), **LOSSLESS))
     fit = fit_scene(open_scene(paths), REFLECTANCE, Reading(scale=0.0001))
     check_values(fit, REFLECTANCE)
     info = fit.scene.info
@@ -123,8 +87,8 @@ def test_landsat_files_in_any_order_with_thermal_and_quality(tmp_path):
     ]
     extra = np.ones((1, 80, 80), np.uint16)
     paths += [
-        write(tmp_path / f"{scene}_ST_B10.TIF", extra, nodata=0, step=5),
-        write(tmp_path / f"{scene}_QA_PIXEL.TIF", extra, nodata=1, step=5),
+        write(tmp_path / f"{scene}_ST_B10.TIF", extra, nodata=0, transform=at(5)),
+        write(tmp_path / f"{scene}_QA_PIXEL.TIF", extra, nodata=1, transform=at(5)),
     ]
     fit = fit_scene(open_scene(paths), REFLECTANCE, Reading(scale=0.0000275, offset=-0.2))
     check_values(fit, REFLECTANCE)
@@ -243,15 +207,25 @@ def test_invalid_pixels_do_not_count():
     )
 
 
-def test_a_scene_without_a_valid_pixel_is_refused_where_all_of_it_was_looked_at():
-    for size in (8, 1280):
-        data = np.broadcast_to(np.float32(0), (2, size, size))
-        nothing = MemoryScene.of(data, valid=np.zeros((size, size), bool), names=("VV", "VH"))
-        with pytest.raises(SceneError, match="array has no valid pixel: check its nodata value"):
-            check_values(fit_scene(nothing, DECIBELS), DECIBELS)
-    data = np.broadcast_to(np.float32(0), (2, 1281, 9))
-    large = MemoryScene.of(data, valid=np.zeros((1281, 9), bool), names=("VV", "VH"))
-    check_values(fit_scene(large, DECIBELS), DECIBELS)  # the run itself will tell
+@pytest.mark.parametrize("shape", [(8, 8), (1280, 1280), (1281, 9), (1500, 9000)])
+def test_a_scene_without_a_valid_pixel_is_refused(shape):
+    data = np.broadcast_to(np.float32(0), (2, *shape))
+    nothing = MemoryScene.of(data, valid=np.zeros(shape, bool), names=("VV", "VH"))
+    with pytest.raises(SceneError, match="array has no valid pixel: check its nodata value"):
+        check_values(fit_scene(nothing, DECIBELS), DECIBELS)
+
+
+@pytest.mark.parametrize("value", [-15, 0.1])
+def test_valid_pixels_are_found_wherever_they_are(value):
+    valid = np.zeros((1500, 9000), bool)
+    valid[1400, 8990] = True
+    data = np.broadcast_to(np.float32(value), (2, *valid.shape))
+    scene = MemoryScene.of(data, valid=valid, names=("VV", "VH"))
+    if value < 0:
+        check_values(fit_scene(scene, DECIBELS), DECIBELS)
+        return
+    with pytest.raises(ValueRangeError, match="are linear power"):
+        check_values(fit_scene(scene, DECIBELS), DECIBELS)
 
 
 def test_a_look_at_a_large_scene_is_small():
@@ -270,8 +244,15 @@ def test_missing_bands_name_the_scene_and_the_flag(tmp_path):
     path = write(tmp_path / "rgb.tif", np.zeros((4, 4, 4), np.float32), names=("red", "", "", "x"))
     with pytest.raises(
         BandError,
-        match=r"rgb\.tif: the model needs coastal .*has 4 bands \(1=red 2 3 4=x\).*--bands",
+        match=r"rgb\.tif: the model needs coastal .*has 4 bands \(1=red 2 3 4=x\): give a scene"
+        r" that has coastal blue green nir swir1 swir2, or another model$",
     ):
+        fit_scene(open_scene(path), REFLECTANCE)
+
+
+def test_missing_bands_name_the_flag_where_it_can_help(tmp_path):
+    path = write(tmp_path / "a.tif", np.zeros((7, 4, 4), np.float32), names=WATER[:3])
+    with pytest.raises(BandError, match=r"a\.tif: the model needs coastal .*: say .*--bands coa"):
         fit_scene(open_scene(path), REFLECTANCE)
 
 

@@ -6,7 +6,10 @@ import argparse
 import math
 from typing import TYPE_CHECKING, Any
 
+from geounet_cli.reading import add_reading, reading
+
 if TYPE_CHECKING:
+    from geounet.fit import Reading
     from geounet.scene import SceneBand, SceneInfo, SceneReader
 
 
@@ -19,6 +22,7 @@ def add_parser(verbs: Any) -> None:
         " not.",
     )
     parser.add_argument("scene", nargs="+", metavar="SCENE", help="as for geounet segment")
+    add_reading(parser)
     parser.set_defaults(run=run)
 
 
@@ -29,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     scene = open_scene(args.scene if len(args.scene) > 1 else args.scene[0])
     try:
         bands = map(_band, enumerate(scene.info.bands, 1))
-        lines = [*_header(scene.info), "bands:", *bands, "models:", *_models(scene)]
+        lines = [*_header(scene.info), "bands:", *bands, "models:", *_models(scene, reading(args))]
         print("\n".join(lines))
     finally:
         scene.close()
@@ -45,6 +49,8 @@ def _header(info: SceneInfo) -> list[str]:
         f"size:  {info.width} x {info.height} px, blocks of {info.block[1]} x {info.block[0]}",
         f"CRS:   {crs}",
     ]
+    if info.note:
+        lines.append(f"files: {info.note}")
     if not info.georeferenced:
         return [*lines, "place: none: the outputs have none either"]
     return [*lines, f"pixel: {_pixel(grid)}, corner at {affine.c:.10g}, {affine.f:.10g}"]
@@ -81,10 +87,7 @@ def _band(numbered: tuple[int, SceneBand]) -> str:
     return f"  {index}  {band.name or '(no name)'}: {band.dtype}{scaled}{nodata}{alpha}"
 
 
-def _models(scene: SceneReader) -> list[str]:
+def _models(scene: SceneReader, said: Reading) -> list[str]:
     from geounet.choose import explain_models
 
-    return [
-        f"  {name}: {'fits' if reason is None else 'no: ' + reason}"
-        for name, reason in explain_models(scene).items()
-    ]
+    return [f"  {name}: {verdict}" for name, verdict in explain_models(scene, said).items()]

@@ -8,8 +8,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from geounet_cli.reading import add_reading, reading
+
 if TYPE_CHECKING:
     from geounet.report import SegmentReport
+
+_EPILOG = (
+    "Files of several resolutions meet on the finest grid, among the bands that the model needs,"
+    " whose pixels are of a size that it was trained on (see geounet models show); if none is, on"
+    " the finest, or on one with larger pixels made for it. Finer bands are averaged, coarser ones"
+    " interpolated."
+)
 
 Verbs = Any  # argparse keeps the type of its subparsers private
 
@@ -21,6 +30,7 @@ def add_parser(verbs: Verbs) -> None:
         help="segment a scene into a class map and polygons",
         description="Segment a scene: a class map (GeoTIFF, COG) and polygons (GeoPackage), both"
         " with their QGIS style.",
+        epilog=_EPILOG,
     )
     parser.add_argument(
         "scene",
@@ -49,7 +59,7 @@ def add_parser(verbs: Verbs) -> None:
         action="store_true",
         help="also write OUT.confidence.tif (percent) and each polygon's mean confidence",
     )
-    _add_reading(parser)
+    add_reading(parser)
     parser.add_argument(
         "--aoi", type=Path, metavar="FILE", help="vector file; outside its polygons is nodata"
     )
@@ -64,17 +74,8 @@ def add_parser(verbs: Verbs) -> None:
     parser.set_defaults(run=run)
 
 
-def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--bands", metavar="NAME=I,...", help="which band is which, e.g. B02=1,B03=2 or red=3"
-    )
-    parser.add_argument("--scale", type=float, metavar="F", help="value * F + OFFSET is the unit")
-    parser.add_argument("--offset", type=float, metavar="F", help="see --scale")
-
-
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from geounet.fit import Reading
     from geounet.options import SegmentOptions
     from geounet.segmentation import run_segment
     from geounet_cli.quiet import silence_libtiff
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         polygons=False if args.no_polygons else args.polygons or True,
         confidence=args.confidence,
-        reading=Reading(bands=args.bands, scale=args.scale, offset=args.offset),
+        reading=reading(args),
         aoi=args.aoi,
         tile=args.tile,
         device=args.device,

@@ -57,10 +57,18 @@ def open_scene(source: SceneSource) -> SceneReader:
     raise SceneError(f"{what} is no scene: give a path, a list of paths or an xarray DataArray")
 
 
-def narrow(scene: SceneReader, bands: Sequence[int]) -> tuple[SceneReader, tuple[int, ...]]:
-    """The scene and its bands, without files that are not needed (their grid must not count)."""
+def narrow(
+    scene: SceneReader, bands: Sequence[int], pixel_size: tuple[float, float]
+) -> tuple[SceneReader, tuple[int, ...]]:
+    """The scene and its bands, without files that are not needed (their grid must not count).
+
+    Args:
+        scene: What was opened.
+        bands: 1-based.
+        pixel_size: Smallest and largest in metres; files of several resolutions meet in there.
+    """
     if isinstance(scene, StackScene):
-        return scene.only(bands), tuple(range(1, len(bands) + 1))
+        return scene.only(bands, pixel_size), tuple(range(1, len(bands) + 1))
     return scene, tuple(bands)
 
 

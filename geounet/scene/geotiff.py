@@ -25,6 +25,7 @@ from geounet.bands import band_number, canonical_name
 from geounet.errors import SceneError
 from geounet.gdalenv import is_remote, read_env
 from geounet.raster import Raster
+from geounet.scene.grid import is_coarser
 from geounet.scene.memory import as_stored, finite
 from geounet.scene.port import SceneBand, SceneInfo
 from geounet.window import Window
@@ -33,6 +34,7 @@ _LONG = 8  # bytes
 _SUFFIX = 7  # letters at most
 _PACKED = ("gz", "zip", "tgz", "tar", "bz2", "xz")
 _SOME_CRS = "EPSG:3857"
+_TOLERANCE = 0.001  # of a pixel
 _COLORS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
 
 
@@ -41,7 +43,8 @@ class GeoTIFFScene:
 
     Args:
         path: Anything GDAL opens.
-        grid: Resample onto this grid while reading (bilinear); None: the file's own.
+        grid: Resample onto this grid while reading: bilinear, or the mean where its pixels are
+            larger; None: the file's own.
 
     Raises:
         SceneError: Missing, unreadable, without bands, complex, or placed by control points only.
@@ -161,7 +164,9 @@ class GeoTIFFScene:
 
 def _warped(dataset: Any, grid: GeoBox, path: str) -> _Warped:
     try:
-        return _Warped(dataset, grid)
+        return _Warped(dataset, grid, _geobox(dataset, path))
+    except SceneError:
+        raise
     except Exception as error:  # rasterio passes on what GDAL and PROJ raise, of many kinds
         raise SceneError(
             f"{path} cannot be brought onto the grid of the other files ({_reason(error)}):"
@@ -170,12 +175,14 @@ def _warped(dataset: Any, grid: GeoBox, path: str) -> _Warped:
 
 
 class _Warped(WarpedVRT):  # type: ignore[misc]
-    """A dataset on another grid; closing it closes both."""
+    """A dataset on another grid; closing it closes both.
 
-    def __init__(self, dataset: Any, grid: GeoBox) -> None:
+    Law (window): a part that is read is that part of the whole.
+    """
+
+    def __init__(self, dataset: Any, grid: GeoBox, own: GeoBox) -> None:
         # Without a CRS both grids count in the same units, and any CRS says so to GDAL.
         crs = _SOME_CRS if grid.crs is None else grid.crs.to_wkt()
-        has_alpha = ColorInterp.alpha in dataset.colorinterp
         super().__init__(
             dataset,
             src_crs=_SOME_CRS if dataset.crs is None else None,
@@ -183,10 +190,18 @@ class _Warped(WarpedVRT):  # type: ignore[misc]
             transform=grid.affine,
             height=grid.shape[0],
             width=grid.shape[1],
-            resampling=Resampling.bilinear,
-            nodata=dataset.nodata,
-            # so that pixels outside the file are invalid, not 0
-            add_alpha=dataset.nodata is None and not has_alpha,
+            resampling=Resampling.average if is_coarser(grid, own) else Resampling.bilinear,
+            src_nodata=dataset.nodata,
+            # Pixels outside the file are invalid, not 0. And with a second band GDAL computes fixed
+            # blocks; alone, a band is computed for the window that is asked for, and differs:
+            # https://github.com/OSGeo/gdal/blob/v3.10.3/frmts/vrt/vrtwarped.cpp
+            add_alpha=ColorInterp.alpha not in dataset.colorinterp,
+            # GDAL's eighth of a pixel would show where blocks meet; rasterio 1.4 fails with 0
+            tolerance=_TOLERANCE,
+            # else GDAL estimates for each block whether it shrinks, and may smooth one and not the
+            # next: https://gdal.org/en/stable/api/gdalwarp_cpp.html
+            XSCALE=1,
+            YSCALE=1,
         )
         self._source = dataset
 

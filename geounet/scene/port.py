@@ -50,6 +50,13 @@ class SceneInfo:
     """File names and tags in which a sensor may be named, those to trust most in the first line."""
     files: tuple[str, ...] = ()
     """Every file that is read, as far as known: none of them may be replaced by an output."""
+    note: str = ""
+    """What the user should hear of how the scene is read; empty: nothing."""
+
+    @property
+    def descriptions(self) -> tuple[str, ...]:
+        """One text a band, empty where it is unknown or no data, to match a model's bands."""
+        return tuple("" if band.is_alpha else band.name for band in self.bands)
 
     @property
     def height(self) -> int:

@@ -13,49 +13,53 @@ from typing import Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
-from rasterio.warp import transform_bounds
 
 from geounet.errors import SceneError
 from geounet.raster import Raster
 from geounet.scene.geotiff import GeoTIFFScene, short_name
+from geounet.scene.grid import common_grid, is_coarser, overlap, pixel_area, pixel_label, same
 from geounet.scene.port import SceneBand, SceneInfo
 from geounet.window import Window
 
 _RESOLUTION = re.compile(r"_\d+m$", re.IGNORECASE)
-_FINER = 1.5  # in area; less is rounding
 
 
 class StackScene:
-    """Single-band files side by side, on the grid of the finest of them.
+    """Single-band files side by side, on one grid, see :func:`~geounet.scene.grid.common_grid`.
 
-    A file on another grid (another resolution, another CRS) is resampled bilinearly while it is
-    read; outside of it pixels are invalid.
+    A file on another grid (another resolution, another CRS) is resampled while it is read; outside
+    of it pixels are invalid.
 
     Args:
         paths: One file a band, in band order.
+        pixel_size: Smallest and largest pixel size in metres that a model was trained for; None:
+            the finest grid it is.
 
     Raises:
         SceneError: A file has several bands, cannot be opened, or lies nowhere near the others.
     """
 
-    def __init__(self, paths: Sequence[str | Path]) -> None:
+    def __init__(
+        self, paths: Sequence[str | Path], *, pixel_size: tuple[float, float] | None = None
+    ) -> None:
         if not paths:
             raise SceneError("no scene was given")
         self._paths = [str(p) for p in paths]
+        self._pixel_size = pixel_size
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"paths": self._paths}
+        return {"paths": self._paths, "pixel_size": self._pixel_size}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["paths"])  # type: ignore[misc]
+        self.__init__(state["paths"], pixel_size=state["pixel_size"])  # type: ignore[misc]
 
-    def only(self, bands: Sequence[int]) -> StackScene:
-        """The scene of just these bands (1-based), on the finest grid among them."""
-        return StackScene([self._paths[b - 1] for b in bands])
+    def only(self, bands: Sequence[int], pixel_size: tuple[float, float]) -> StackScene:
+        """The scene of just these bands (1-based), on a grid for these sizes of pixels."""
+        return StackScene([self._paths[b - 1] for b in bands], pixel_size=pixel_size)
 
     @cached_property
     def _grid(self) -> GeoBox:
-        return _finest([info.geobox for info in self._headers])
+        return common_grid([info.geobox for info in self._headers], self._pixel_size)
 
     @cached_property
     def _headers(self) -> list[SceneInfo]:
@@ -72,7 +76,7 @@ class StackScene:
     def _parts(self) -> list[GeoTIFFScene]:
         grid = self._grid
         return [
-            GeoTIFFScene(path, grid=None if _same(info.geobox, grid) else grid)
+            GeoTIFFScene(path, grid=None if same(info.geobox, grid) else grid)
             for info, path in zip(self._headers, self._paths, strict=True)
         ]
 
@@ -91,6 +95,7 @@ class StackScene:
             block=max(i.block for i in infos),
             hint=_merged([i.hint for i in infos]),
             files=tuple(file for i in infos for file in i.files),
+            note=_note(infos, self._grid),
         )
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:
@@ -135,51 +140,22 @@ def _refuse_unlike(infos: Sequence[SceneInfo]) -> None:
                 f"{info.source} and {first.source} differ in size and say nothing of their place:"
                 " give them a georeference, or resample them to one size"
             )
-        if not _overlap(first.geobox, info.geobox):
+        if not overlap(first.geobox, info.geobox):
             raise SceneError(
                 f"{info.source} and {first.source} do not overlap: are they of one scene?"
                 " Segment scenes one at a time"
             )
 
 
-def _finest(grids: Sequence[GeoBox]) -> GeoBox:
-    """The grid with the smallest pixels, measured in the CRS of the first."""
-    return min(grids, key=lambda grid: _pixel_area(grid, grids[0]))
-
-
-def _pixel_area(grid: GeoBox, like: GeoBox) -> float:
-    if grid.crs == like.crs:
-        return abs(float(grid.affine.determinant))
-    left, bottom, right, top = _bounds(grid, like)
-    return (right - left) * (top - bottom) / (grid.width * grid.height)
-
-
-def _bounds(grid: GeoBox, like: GeoBox) -> tuple[float, float, float, float]:
-    """Left, bottom, right, top of a grid in the CRS of another one."""
-    left, bottom, right, top = grid.boundingbox
-    if grid.crs is None or like.crs is None or grid.crs == like.crs:
-        return left, bottom, right, top
-    try:
-        found: tuple[float, float, float, float] = transform_bounds(
-            grid.crs.to_wkt(), like.crs.to_wkt(), left, bottom, right, top
-        )
-    except Exception as error:  # rasterio passes on what GDAL and PROJ raise, of many kinds
-        line = " ".join(str(error).split())[:160]
-        raise SceneError(
-            f"{like.crs} and {grid.crs} have no place in common ({line}): are the files of one"
-            " scene?"
-        ) from error
-    return found
-
-
-def _overlap(a: GeoBox, b: GeoBox) -> bool:
-    left, bottom, right, top = _bounds(a, a)
-    west, south, east, north = _bounds(b, a)
-    return left < east and west < right and bottom < north and south < top
-
-
-def _same(a: GeoBox, b: GeoBox) -> bool:
-    return bool(a.shape == b.shape and a.crs == b.crs and a.affine.almost_equals(b.affine, 1e-9))
+def _note(infos: Sequence[SceneInfo], grid: GeoBox) -> str:
+    """Which grid it is, where the files differ."""
+    if all(same(info.geobox, grid) for info in infos):
+        return ""
+    grids = sorted((info.geobox for info in infos), key=lambda g: pixel_area(g, grid))
+    sizes = ", ".join(dict.fromkeys(map(pixel_label, grids)))
+    own = next((Path(info.source).name for info in infos if same(info.geobox, grid)), None)
+    which = f"the {pixel_label(grid)} grid of {own}" if own else f"a grid of {pixel_label(grid)}"
+    return f"pixels of {sizes} meet on {which}"
 
 
 def _merged(hints: Sequence[str]) -> str:
@@ -195,13 +171,14 @@ def _band_names(infos: Sequence[SceneInfo], paths: Sequence[str]) -> Iterator[Sc
     the name, and the others none.
     """
     stems = [_RESOLUTION.sub("", short_name(path)) for path in paths]
-    finest: dict[str, float] = {}
+    finest: dict[str, GeoBox] = {}
     for info, stem in zip(infos, stems, strict=True):
-        area = _pixel_area(info.geobox, infos[0].geobox)
-        finest[stem] = min(area, finest.get(stem, area))
+        held = finest.setdefault(stem, info.geobox)
+        if is_coarser(held, info.geobox):
+            finest[stem] = info.geobox
     for info, stem, path in zip(infos, stems, paths, strict=True):
         band = info.bands[0]
-        copied = _pixel_area(info.geobox, infos[0].geobox) > finest[stem] * _FINER
+        copied = is_coarser(info.geobox, finest[stem])
         yield replace(band, name="" if copied else band.name or short_name(path))
 
 

@@ -13,27 +13,12 @@ import rasterio
 import rasterio.shutil
 from affine import Affine
 from rasterio.rpc import RPC
+from rasters import NOWHERE, UTM, write
 
 from geounet.errors import SceneError
 from geounet.scene import GeoTIFFScene, open_scene
 from geounet.scene.geotiff import short_name
 from geounet.window import Window
-
-UTM = {"crs": "EPSG:32633", "transform": Affine(10, 0, 3e5, 0, -10, 5e6)}
-
-
-def write(path, data, **options):
-    with rasterio.open(
-        path,
-        "w",
-        **{"driver": "GTiff"} | options,
-        count=len(data),
-        height=data.shape[1],
-        width=data.shape[2],
-        dtype=data.dtype,
-    ) as out:
-        out.write(data)
-    return path
 
 
 def whole(path, bands=(1,)):
@@ -61,7 +46,7 @@ EXTREMES = {
 def test_every_type_to_its_last_value(tmp_path, dtype):
     data = np.zeros((1, 4, 5), dtype)
     data[0, 0, :2] = EXTREMES[dtype]
-    raster = whole(write(tmp_path / "a.tif", data, **UTM))
+    raster = whole(write(tmp_path / "a.tif", data))
     assert raster.data.dtype == dtype
     np.testing.assert_array_equal(raster.data, data)
     assert raster.valid.all()
@@ -72,7 +57,7 @@ def test_nodata_of_every_type(tmp_path, dtype):
     data = np.zeros((1, 4, 5), dtype)
     data[0, 1, 1] = 100
     data[0, 1, 2] = 101
-    raster = whole(write(tmp_path / "a.tif", data, nodata=100, **UTM))
+    raster = whole(write(tmp_path / "a.tif", data, nodata=100))
     assert np.argwhere(~raster.valid).tolist() == [[1, 1]]
 
 
@@ -80,7 +65,7 @@ def test_nodata_of_64_bits_is_exact(tmp_path):
     """rasterio passes it through a float, which cannot tell 2**53 from 2**53 + 1."""
     data = np.full((1, 4, 4), 2**53, np.int64)
     data[0, 0, 0] += 1
-    write(tmp_path / "plain.tif", data, **UTM)
+    write(tmp_path / "plain.tif", data)
     vrt = tmp_path / "a.vrt"
     rasterio.shutil.copy(tmp_path / "plain.tif", vrt, driver="VRT")
     text = vrt.read_text()
@@ -92,13 +77,13 @@ def test_nodata_of_64_bits_is_exact(tmp_path):
 @pytest.mark.parametrize(("nbits", "dtype"), [(1, "uint8"), (4, "uint8"), (12, "uint16")])
 def test_nbits(tmp_path, nbits, dtype):
     data = np.arange(64, dtype=dtype).reshape(1, 8, 8) % 2**nbits
-    raster = whole(write(tmp_path / "a.tif", data, nbits=nbits, **UTM))
+    raster = whole(write(tmp_path / "a.tif", data, nbits=nbits))
     np.testing.assert_array_equal(raster.data, data)
     assert raster.valid.all()
 
 
 def test_palette_gives_its_indices(tmp_path):
-    path = write(tmp_path / "a.tif", np.arange(16, dtype=np.uint8).reshape(1, 4, 4), **UTM)
+    path = write(tmp_path / "a.tif", np.arange(16, dtype=np.uint8).reshape(1, 4, 4))
     with rasterio.open(path, "r+") as out:
         out.write_colormap(1, {i: (i, 0, 0, 255) for i in range(16)})
     raster = whole(path)
@@ -110,7 +95,7 @@ def test_palette_gives_its_indices(tmp_path):
 def test_jpeg_and_png(tmp_path):
     photo = np.random.default_rng(0).integers(0, 255, (3, 40, 50)).astype(np.uint8)
     for suffix, driver in ((".jpg", "JPEG"), (".png", "PNG")):
-        path = write(tmp_path / f"a{suffix}", photo, driver=driver)
+        path = write(tmp_path / f"a{suffix}", photo, driver=driver, **NOWHERE)
         with rasterio.open(path) as oracle:
             np.testing.assert_array_equal(whole(path, (1, 2, 3)).data, oracle.read())
         info = open_scene(path).info
@@ -137,7 +122,7 @@ def test_south_up_grid_is_kept(tmp_path):
 
 
 def test_no_crs_keeps_its_transform(tmp_path):
-    path = write(tmp_path / "a.tif", np.zeros((1, 6, 7), np.uint8), transform=UTM["transform"])
+    path = write(tmp_path / "a.tif", np.zeros((1, 6, 7), np.uint8), crs=None)
     info = open_scene(path).info
     assert info.georeferenced
     assert info.geobox.crs is None
@@ -145,7 +130,7 @@ def test_no_crs_keeps_its_transform(tmp_path):
 
 
 def test_scale_and_offset_tags_are_reported_and_not_applied(tmp_path):
-    path = write(tmp_path / "a.tif", np.full((2, 3, 3), 7, np.int16), **UTM)
+    path = write(tmp_path / "a.tif", np.full((2, 3, 3), 7, np.int16))
     with rasterio.open(path, "r+") as out:
         out.scales, out.offsets = (0.5, 2.0), (1.0, 0.0)
         out.descriptions = ("red", "")
@@ -155,7 +140,7 @@ def test_scale_and_offset_tags_are_reported_and_not_applied(tmp_path):
 
 
 def test_one_band_is_named_by_its_file(tmp_path):
-    path = write(tmp_path / "T33UUP_B08_10m.tif", np.zeros((1, 3, 3), np.uint8), **UTM)
+    path = write(tmp_path / "T33UUP_B08_10m.tif", np.zeros((1, 3, 3), np.uint8))
     assert open_scene(path).info.bands[0].name == "T33UUP_B08_10m"
 
 
@@ -163,7 +148,7 @@ def test_near_infrared_tagged_as_alpha_is_data(tmp_path):
     """As GDAL tags it by default; a description says what it is, and so does who asks for it."""
     data = np.ones((4, 3, 3), np.uint8)
     data[3, 0, 0] = 0
-    path = write(tmp_path / "rgbn.tif", data, **UTM)
+    path = write(tmp_path / "rgbn.tif", data)
     with rasterio.open(path, "r+") as out:
         assert out.colorinterp[3].name == "alpha"
     assert [b.is_alpha for b in open_scene(path).info.bands] == [False, False, False, True]
@@ -179,7 +164,7 @@ def test_near_infrared_tagged_as_alpha_is_data(tmp_path):
 
 
 def test_complex(tmp_path):
-    path = write(tmp_path / "slc.tif", np.zeros((1, 4, 4), np.complex64), **UTM)
+    path = write(tmp_path / "slc.tif", np.zeros((1, 4, 4), np.complex64))
     with pytest.raises(SceneError, match=r"slc\.tif holds complex numbers \(complex64\).*in dB"):
         open_scene(path).info  # noqa: B018
 
@@ -217,7 +202,7 @@ def test_rpcs_only(tmp_path):
 
 def test_control_points_beside_a_grid_do_no_harm(tmp_path):
     """An orthorectified scene often still carries its RPCs."""
-    path = write(tmp_path / "a.tif", np.zeros((1, 9, 9), np.uint8), **UTM)
+    path = write(tmp_path / "a.tif", np.zeros((1, 9, 9), np.uint8))
     with rasterio.open(path, "r+") as out:
         out.update_tags(ns="RPC", LINE_OFF="1")
     assert open_scene(path).info.georeferenced
@@ -225,7 +210,7 @@ def test_control_points_beside_a_grid_do_no_harm(tmp_path):
 
 def test_transform_without_an_area(tmp_path):
     path = tmp_path / "a.vrt"
-    write(tmp_path / "a.tif", np.zeros((1, 4, 4), np.uint8), **UTM)
+    write(tmp_path / "a.tif", np.zeros((1, 4, 4), np.uint8))
     rasterio.shutil.copy(tmp_path / "a.tif", path, driver="VRT")
     text = path.read_text()
     start, stop = text.index("<GeoTransform>"), text.index("</GeoTransform>")
@@ -250,7 +235,7 @@ def test_missing_folder_and_foreign_files(tmp_path):
 
 
 def test_archives_name_what_is_in_them(tmp_path):
-    raster = write(tmp_path / "b.tif", np.zeros((1, 4, 4), np.uint8), **UTM)
+    raster = write(tmp_path / "b.tif", np.zeros((1, 4, 4), np.uint8))
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr("readme.txt", "x")
         archive.write(raster, "deep/b.tif")
@@ -278,7 +263,6 @@ def test_damaged_blocks(tmp_path, damage):
     path = write(
         tmp_path / "a.tif",
         noise,
-        **UTM,
         tiled=True,
         blockxsize=64,
         blockysize=64,
@@ -296,7 +280,7 @@ def test_damaged_blocks(tmp_path, damage):
 
 
 def test_handles_are_one_a_thread_and_all_closed(tmp_path):
-    path = write(tmp_path / "a.tif", np.zeros((1, 4, 4), np.uint8), **UTM)
+    path = write(tmp_path / "a.tif", np.zeros((1, 4, 4), np.uint8))
     scene = GeoTIFFScene(path)
     window = scene.info.window
     threads = [threading.Thread(target=scene.read, args=(window, [1])) for _ in range(3)]
@@ -320,6 +304,7 @@ def test_gdal_says_nothing_on_stderr(tmp_path):
         tiled=True,
         blockxsize=64,
         blockysize=64,
+        **NOWHERE,
     )
     path.write_bytes(path.read_bytes()[:-20_000])
     code = (

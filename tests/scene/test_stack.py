@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import pickle
 
 import numpy as np
@@ -9,31 +11,12 @@ import pytest
 import rasterio
 import rasterio.warp
 from affine import Affine
+from rasters import NORTH, NOWHERE, WEST, at, write
 
 from geounet.errors import SceneError
 from geounet.scene import StackScene, open_scene
 from geounet.scene.stack import _common_name
-
-WEST, NORTH = 3e5, 5e6
-
-
-def write(path, data, step=10.0, *, crs="EPSG:32633", west=WEST, **options):
-    data = np.asarray(data)
-    transform = options.pop("transform", Affine(step, 0, west, 0, -step, NORTH))
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        count=1,
-        height=data.shape[0],
-        width=data.shape[1],
-        dtype=data.dtype,
-        crs=crs,
-        transform=transform,
-        **options,
-    ) as out:
-        out.write(data, 1)
-    return path
+from geounet.window import Window
 
 
 def ramp(size, step):
@@ -46,7 +29,10 @@ def ramp(size, step):
 @pytest.mark.parametrize("order", [(1, 2, 6), (6, 1, 2), (2, 6, 1)])
 def test_resolutions_meet_on_the_finest_grid(tmp_path, crs, order):
     """Also without a CRS: the transforms say where the files lie."""
-    paths = [write(tmp_path / f"B{f}.tif", ramp(120 // f, 10 * f), 10 * f, crs=crs) for f in order]
+    paths = [
+        write(tmp_path / f"B{f}.tif", ramp(120 // f, 10 * f), transform=at(10 * f), crs=crs)
+        for f in order
+    ]
     scene = open_scene(paths)
     assert isinstance(scene, StackScene)
     info = scene.info
@@ -62,7 +48,7 @@ def test_resolutions_meet_on_the_finest_grid(tmp_path, crs, order):
 
 def test_finest_is_measured_in_metres(tmp_path):
     """A degree is a small number and a large pixel."""
-    fine = write(tmp_path / "B2.tif", np.zeros((200, 200), np.uint8), 10, west=5e5)
+    fine = write(tmp_path / "B2.tif", np.zeros((200, 200), np.uint8), transform=at(10, 5e5))
     lon, lat = rasterio.warp.transform("EPSG:32633", "EPSG:4326", [5e5], [NORTH])
     transform = Affine(0.001, 0, lon[0], 0, -0.001, lat[0])
     coarse = write(
@@ -77,7 +63,7 @@ def test_finest_is_measured_in_metres(tmp_path):
 def test_outside_of_a_file_is_invalid(tmp_path):
     """A file that covers only a part must not count as zeros elsewhere."""
     full = write(tmp_path / "B2.tif", np.ones((40, 40), np.uint16))
-    part = write(tmp_path / "B3.tif", np.ones((10, 10), np.uint16), 20)
+    part = write(tmp_path / "B3.tif", np.ones((10, 10), np.uint16), transform=at(20))
     raster = StackScene([full, part]).read(StackScene([full, part]).info.window, [1, 2])
     assert raster.valid[:20, :20].all()
     assert not raster.valid[20:].any()
@@ -91,7 +77,7 @@ def test_invalid_pixels_of_a_resampled_file(tmp_path, how):
     hole = {"nodata": -9999, "nan": np.nan, "mask": 50}[how]
     data[8:12, 8:12] = hole
     options = {"nodata": -9999} if how == "nodata" else {}
-    coarse = write(tmp_path / "B3.tif", data, 20, **options)
+    coarse = write(tmp_path / "B3.tif", data, transform=at(20), **options)
     if how == "mask":
         mask = np.ones((20, 20), bool)
         mask[8:12, 8:12] = False
@@ -114,19 +100,117 @@ def test_types_are_joined_without_loss(tmp_path):
 
 
 def test_only_what_is_needed_sets_the_grid(tmp_path):
-    pan = write(tmp_path / "x_B8.tif", np.zeros((80, 80), np.uint8), 5)
-    red = write(tmp_path / "x_B4.tif", np.zeros((40, 40), np.uint8), 10)
-    blue = write(tmp_path / "x_B2.tif", np.zeros((40, 40), np.uint8), 10)
+    pan = write(tmp_path / "x_B8.tif", np.zeros((80, 80), np.uint8), transform=at(5))
+    red = write(tmp_path / "x_B4.tif", np.zeros((40, 40), np.uint8))
+    blue = write(tmp_path / "x_B2.tif", np.zeros((40, 40), np.uint8))
     scene = StackScene([pan, red, blue])
     assert scene.info.height == 80
-    assert scene.only([3, 2]).info.height == 40
-    assert [band.name for band in scene.only([3, 2]).info.bands] == ["x_B2", "x_B4"]
+    assert scene.only([3, 2], (1, 100)).info.height == 40
+    assert [band.name for band in scene.only([3, 2], (1, 100)).info.bands] == ["x_B2", "x_B4"]
+
+
+SENTINEL_2 = ((60, "B01"), (10, "B02"), (20, "B11"))
+
+
+@pytest.fixture(scope="module")
+def granule(tmp_path_factory):
+    """Bands of 10, 20 and 60 m, all of one plane."""
+    folder = tmp_path_factory.mktemp("granule")
+    return [
+        write(folder / f"S2_{name}.tif", ramp(1440 // step, step), transform=at(step))
+        for step, name in SENTINEL_2
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "step", "note"),
+    [
+        (None, 10, "the 10 m grid of S2_B02.tif"),
+        ((10, 60), 10, "the 10 m grid of S2_B02.tif"),
+        ((5, 8), 10, "the 10 m grid of S2_B02.tif"),
+        ((20, 60), 20, "the 20 m grid of S2_B11.tif"),
+        ((30, 100), 60, "the 60 m grid of S2_B01.tif"),
+        ((30, 50), 30, "a grid of 30 m"),
+        ((25, 35), 30, "a grid of 30 m"),
+        ((12, 13), 12, "a grid of 12 m"),
+        ((70, 300), 70, "a grid of 70 m"),
+    ],
+)
+def test_resolutions_meet_where_a_model_was_trained(granule, wanted, step, note):
+    """The finest grid in its range; else the finest, with larger pixels if its own are too small.
+
+    A mean of the finer bands loses nothing of a plane.
+    """
+    scene = StackScene(granule, pixel_size=wanted)
+    info = scene.info
+    assert info.geobox.affine.a == pytest.approx(step, rel=0.002)
+    assert info.geobox.extent.geom.contains(open_scene(granule[1]).info.geobox.extent.geom)
+    assert info.note == f"pixels of 10 m, 20 m, 60 m meet on {note}"
+    raster = scene.read(info.window, [1, 2, 3])
+    step = info.geobox.affine.a
+    edge = 1 + math.ceil(60 / step)
+    inner = (slice(edge, -edge),) * 2
+    assert raster.valid[inner].all()
+    for layer in raster.data:
+        np.testing.assert_allclose(layer[inner], ramp(info.height, step)[inner], atol=step / 4)
+
+
+def test_files_of_one_grid_keep_it(tmp_path):
+    """As one file of several bands would; whether it suits the model is told by a warning."""
+    paths = [write(tmp_path / f"B{i}.tif", ramp(40, 3), transform=at(3)) for i in (2, 3)]
+    info = StackScene(paths, pixel_size=(10, 60)).info
+    assert info.geobox == open_scene(paths[0]).info.geobox
+    assert info.note == ""
+
+
+def test_a_mean_takes_every_pixel(granule, tmp_path):
+    """Averaged, not picked: of noise, each 60 m pixel is the mean of its 36."""
+    noise = np.random.default_rng(0).uniform(0, 1, (144, 144)).astype(np.float32)
+    paths = [granule[0], write(tmp_path / "B02.tif", noise)]
+    scene = StackScene(paths, pixel_size=(60, 60))
+    means = noise.reshape(24, 6, 24, 6).mean(axis=(1, 3))
+    np.testing.assert_allclose(scene.read(scene.info.window, [2]).data[0], means, atol=1e-6)
+
+
+@pytest.mark.parametrize("resampling", ["bilinear", "mean"])
+@pytest.mark.parametrize("hidden", ["nothing", "nodata", "mask", "nan"])
+def test_a_window_is_that_window_of_the_whole(tmp_path, resampling, hidden):
+    """Law (window), for files of two UTM zones; exactly, and whatever was read before."""
+    noise = np.random.default_rng(1).normal(size=(900, 900)).astype(np.float32)
+    options = {}
+    if hidden == "mask":
+        options["mask"] = np.arange(900)[:, None] % 90 < np.full(900, 70)
+    elif hidden != "nothing":
+        noise[100:200, 150:650] = {"nan": np.nan, "nodata": -9999}[hidden]
+        options["nodata"] = -9999
+    far = write(tmp_path / "B3.tif", noise, transform=at(10, 7.3e5), **options)
+    (x,), (y,) = rasterio.warp.transform("EPSG:32633", "EPSG:32634", [7.3e5], [NORTH])
+    step = {"bilinear": 10, "mean": 35}[resampling]
+    side = 9600 // step
+    here = write(tmp_path / "B2.tif", np.ones((side, side), np.uint8), crs="EPSG:32634",
+                 transform=at(step, x - 300, y + 300))  # fmt: skip
+    reads = {}
+    for size in (side, 601, 256, 97):
+        scene = StackScene([here, far], pixel_size=(step, step))
+        data, valid = np.zeros((2, side, side), np.float32), np.zeros((side, side), bool)
+        for row, col in itertools.product(range(0, side, size), repeat=2):
+            window = Window(row_off=row, col_off=col, height=size, width=size)
+            window = window.intersect(scene.info.window)
+            part = scene.read(window, [1, 2])
+            data[:, *window.slices] = np.where(part.valid, part.data, 0)
+            valid[window.slices] = part.valid
+        scene.close()
+        reads[size] = data, valid
+    assert 0.5 < reads[side][1].mean() < 0.99
+    for data, valid in reads.values():
+        np.testing.assert_array_equal(valid, reads[side][1])
+        np.testing.assert_array_equal(data, reads[side][0])
 
 
 def test_warped_parts_pickle_and_close(tmp_path):
     paths = [
         write(tmp_path / "B2.tif", ramp(40, 10)),
-        write(tmp_path / "B3.tif", ramp(20, 20), 20),
+        write(tmp_path / "B3.tif", ramp(20, 20), transform=at(20)),
     ]
     scene = StackScene(paths)
     before = scene.read(scene.info.window, [1, 2])
@@ -144,7 +228,7 @@ def test_warped_parts_pickle_and_close(tmp_path):
 def test_preview_of_several_resolutions(tmp_path):
     paths = [
         write(tmp_path / "B2.tif", ramp(120, 10)),
-        write(tmp_path / "B3.tif", ramp(60, 20), 20),
+        write(tmp_path / "B3.tif", ramp(60, 20), transform=at(20)),
     ]
     raster = StackScene(paths).preview(30, [1, 2])
     assert raster.data.shape == (2, 30, 30)
@@ -157,16 +241,14 @@ def test_preview_of_several_resolutions(tmp_path):
 def test_a_file_of_several_bands(tmp_path):
     single = write(tmp_path / "a.tif", np.zeros((4, 4), np.uint8))
     many = tmp_path / "b.tif"
-    with rasterio.open(many, "w", driver="GTiff", count=3, height=4, width=4, dtype="uint8",
-                       crs="EPSG:32633", transform=Affine(10, 0, WEST, 0, -10, NORTH)):  # fmt: skip
-        pass
+    write(many, np.zeros((3, 4, 4), np.uint8))
     with pytest.raises(SceneError, match=r"b\.tif has 3 bands; .*: leave it out, or segment"):
         StackScene([single, many]).info  # noqa: B018
 
 
 def test_files_of_two_scenes(tmp_path):
     here = write(tmp_path / "a.tif", np.zeros((4, 4), np.uint8))
-    there = write(tmp_path / "b.tif", np.zeros((4, 4), np.uint8), west=WEST + 1e4)
+    there = write(tmp_path / "b.tif", np.zeros((4, 4), np.uint8), transform=at(10, WEST + 1e4))
     with pytest.raises(SceneError, match=r"b\.tif and .*a\.tif do not overlap.*one at a time"):
         StackScene([here, there]).info  # noqa: B018
 
@@ -182,9 +264,7 @@ def test_a_crs_on_one_side_only(tmp_path):
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_pictures_of_different_size(tmp_path):
     for name, size in (("a", 4), ("b", 8), ("c", 4)):
-        with rasterio.open(tmp_path / f"{name}.png", "w", driver="PNG", count=1, height=size,
-                           width=size, dtype="uint8") as out:  # fmt: skip
-            out.write(np.ones((1, size, size), np.uint8))
+        write(tmp_path / f"{name}.png", np.ones((size, size), np.uint8), driver="PNG", **NOWHERE)
     with pytest.raises(SceneError, match=r"b\.png and .*a\.png differ in size.*georeference"):
         StackScene([tmp_path / "a.png", tmp_path / "b.png"]).info  # noqa: B018
     assert not StackScene([tmp_path / "a.png", tmp_path / "c.png"]).info.georeferenced
@@ -202,7 +282,9 @@ def test_the_finest_of_several_copies_bears_the_name(tmp_path):
     """As in the IMG_DATA of a Sentinel-2 product: B02 in R10m, R20m and R60m."""
     paths = [
         write(
-            tmp_path / f"T33UUP_x_{band}_{step}m.tif", np.zeros((120 // step,) * 2, np.uint8), step
+            tmp_path / f"T33UUP_x_{band}_{step}m.tif",
+            np.zeros((120 // step,) * 2, np.uint8),
+            transform=at(step),
         )
         for band, step in (("B02", 60), ("B02", 10), ("B02", 20), ("B8A", 20), ("B01", 60))
     ]
