@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
-from torch.utils.data import DataLoader, RandomSampler, Subset
+from torch.utils.data import DataLoader, Dataset
 from torchgeo.datasets import NonGeoDataset
 
 from geounet.classes import ClassDef, ClassScheme
@@ -27,6 +27,7 @@ from geounet.train.source import IGNORE, Chip, blank_invalid
 
 BANDS = ("coastal", "blue", "green", "red", "nir", "swir1", "swir2")
 SCALE = 1e-4
+SIZE = 128  # pixels, of each chip
 LANDCOVER_BAND = 11  # 1-based
 
 LANDCOVER_SCHEME = ClassScheme(
@@ -91,13 +92,32 @@ class WaterLandcoverChips:
     def batches(
         self, names: Sequence[str], *, size: int, batch: int, steps: int, seed: int
     ) -> DataLoader[dict[str, Any]]:
-        """See :meth:`geounet.train.source.Source.batches`; chips are taken whole."""
-        del size
-        part: Subset[dict[str, Any]] = Subset(self._dataset, [self._index[name] for name in names])
-        sampler = RandomSampler(
-            part, num_samples=steps * batch, generator=torch.Generator().manual_seed(seed)
-        )
-        return DataLoader(part, batch_size=batch, sampler=sampler)
+        """See :meth:`geounet.train.source.Source.batches`."""
+        rng = np.random.default_rng(seed)
+        chosen = rng.choice([self._index[name] for name in names], steps * batch)
+        corners = rng.integers(0, max(1, SIZE + 1 - size), (steps * batch, 2))
+        patches = _Patches(self._dataset, chosen, corners, size)
+        return DataLoader(patches, batch_size=batch)
+
+
+class _Patches(Dataset[dict[str, torch.Tensor]]):
+    """Cuttings of samples, in a fixed order."""
+
+    def __init__(
+        self, dataset: ChipDataset, chosen: NDArray[Any], corners: NDArray[Any], size: int
+    ) -> None:
+        self._dataset, self._chosen, self._corners, self._size = dataset, chosen, corners, size
+
+    def __len__(self) -> int:
+        return len(self._chosen)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        row, col = self._corners[index]
+        sample = self._dataset[int(self._chosen[index])]
+        return {
+            key: value[..., row : row + self._size, col : col + self._size]
+            for key, value in sample.items()
+        }
 
 
 def _read(folder: Path, name: str, target: Target) -> tuple[NDArray[Any], NDArray[np.int8]]:

@@ -49,11 +49,15 @@ class SegmentationModule(lightning.LightningModule):  # type: ignore[misc]
     def training_step(self, batch: tuple[Tensor, Tensor], _index: int) -> Tensor:
         """The loss of one batch."""
         image, label = batch
-        logits = self.network(image)
+        logits, label = self._inner(self.network(image)), self._inner(label)
         loss: Tensor = self.loss(logits, label)
         self.mean_loss.update(loss.detach())
         self.iou.update(logits.detach().argmax(1), label)
         return loss
+
+    def _inner(self, values: Tensor) -> Tensor:
+        margin, (height, width) = self.recipe.margin, values.shape[-2:]
+        return values[..., margin : height - margin, margin : width - margin]
 
     def on_train_epoch_end(self) -> None:
         """Log the epoch's mean loss and mIoU over the augmented patches."""

@@ -73,8 +73,12 @@ class Recipe:
     """Of the cross-entropy."""
     balance: float = 0.0
     """Class weights of the cross-entropy are frequency ** -balance: 0 none, 0.5 the root."""
-    warm_steps: int = 0
-    """Steps of 8192 single pixels before the patches, see :mod:`geounet.train.warm`."""
+    margin: int = 0
+    """Pixels at each side of a patch that are context only and not in the loss."""
+    pixel_steps: int = 0
+    """Warm start: steps of 8192 single pixels, see :mod:`geounet.train.warm`."""
+    patch_steps: int = 0
+    """Warm start: steps of 1024 patches of 9 x 9 pixels after those."""
     freeze_norms: bool = False
     """Fix the statistics of the batch norms before the patches. A batch of patches is of few places
     only; normalised by itself it loses how bright those places are, which tells classes apart."""

@@ -56,6 +56,19 @@ def test_flood_patches_are_cut_from_the_chip_unresampled(floods):
     np.testing.assert_array_equal(chip.label[found[0]], label)
 
 
+def test_water_patches_are_cut_from_the_chip(water_chips):
+    name = water_chips.groups[0][0]
+    (chip,) = water_chips.chips([name])
+    (batch,) = water_chips.batches([name], size=32, batch=3, steps=1, seed=3)
+    assert batch["image"].shape == (3, 7, 32, 32)
+    for patch, label in zip(batch["image"].numpy(), batch["mask"].numpy(), strict=True):
+        corners = np.argwhere(chip.image[0, :97, :97] == patch[0, 0, 0])
+        cuts = [(slice(r, r + 32), slice(c, c + 32)) for r, c in corners]
+        found = [cut for cut in cuts if np.array_equal(chip.image[(slice(None), *cut)], patch)]
+        assert len(found) == 1
+        np.testing.assert_array_equal(chip.label[found[0]], label)
+
+
 @pytest.mark.parametrize("fixture", ["floods", "water_chips"])
 def test_a_seed_gives_the_same_batches(fixture, request):
     source = request.getfixturevalue(fixture)

@@ -15,6 +15,7 @@ from geounet.testing.bundles import random_spec
 from geounet.train.augment import Normalize
 from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss, class_weights
+from geounet.train.module import SegmentationModule
 from geounet.train.norms import batch_norms
 from geounet.train.precision import bf16_agreement
 from geounet.train.predict import predict_labels, predict_logits
@@ -22,6 +23,7 @@ from geounet.train.recipe import Recipe
 from geounet.train.source import IGNORE, Chip
 from geounet.train.statistics import band_statistics, class_shares
 from geounet.train.threshold import fold_threshold
+from geounet.train.warm import PatchPool
 from geounet.train.whiten import Whitened, whitening
 
 pytestmark = pytest.mark.train
@@ -119,7 +121,7 @@ def test_whitening_decorrelates_and_folds_away(made_up, recipe):
 
 
 def test_a_warm_start_classifies_single_pixels(made_up, recipe):
-    recipe = replace(recipe, warm_steps=60, steps=1, learning_rate=1e-9, ema=0.0)
+    recipe = replace(recipe, pixel_steps=60, steps=1, learning_rate=1e-9, ema=0.0)
     recipe = replace(recipe, freeze_norms=True)
     trained = fit(recipe, made_up, TRAINING, seed=0)
     assert iou(trained, made_up, HELD_OUT) > 0.9
@@ -127,6 +129,56 @@ def test_a_warm_start_classifies_single_pixels(made_up, recipe):
     moved = Chip(name="moved", image=np.roll(chip.image, 7, axis=2), label=chip.label)
     before, after = (predict_logits(trained.network, trained.normalize, c) for c in (chip, moved))
     np.testing.assert_allclose(np.roll(before, 7, axis=2), after, atol=1e-3)
+
+
+def test_a_warm_start_on_patches_sees_nine_by_nine_pixels(made_up, recipe):
+    recipe = replace(recipe, pixel_steps=60, patch_steps=20, steps=1, learning_rate=1e-9, ema=0.0)
+    trained = fit(replace(recipe, freeze_norms=True), made_up, TRAINING, seed=0)
+    assert iou(trained, made_up, HELD_OUT) > 0.95
+    (chip,) = made_up.chips(["0"])
+    image = chip.image.copy()
+    image[:, 30, 20] += 5
+    changed = Chip(name="changed", image=image, label=chip.label)
+    before, after = (predict_logits(trained.network, trained.normalize, c) for c in (chip, changed))
+    rows, cols = np.nonzero(np.abs(before - after).max(axis=0) > 1e-3)
+    assert 26 <= rows.min() < 30 < rows.max() <= 34
+    assert 16 <= cols.min() < 20 < cols.max() <= 24
+
+
+def test_patches_are_what_lies_around_labelled_pixels(made_up):
+    chips = list(made_up.chips(["0", "7"]))
+    pool = PatchPool(chips, reach=3)
+    assert len(pool) == sum(int(chip.scored.sum()) for chip in chips)
+    mirrored = np.pad(chips[1].image[0], 3, mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(mirrored, (5, 5))[1:-1, 1:-1]
+    torch.manual_seed(0)
+    image, label = pool.draw(200, reach=2)
+    assert image.shape == (200, 2, 5, 5)
+    assert (label[:, 2, 2] != IGNORE).all()
+    assert image[:, :, 2, 2].isfinite().all()
+    found = 0
+    for patch in image[:, 0].numpy():
+        where = np.argwhere(chips[1].image[0] == patch[2, 2])
+        found += len(where)
+        for row, col in where:
+            np.testing.assert_array_equal(windows[row, col], patch)
+    assert 50 < found < 150  # the rest is of the other chip
+
+
+def test_the_margin_of_a_patch_is_not_in_the_loss(made_up, recipe):
+    module = SegmentationModule(
+        replace(recipe, margin=8),
+        Whitened(build(recipe.arch, 2, 2).eval(), torch.eye(2)),
+        torch.nn.Identity(),
+        SegmentationLoss(recipe, [0.5, 0.5]),
+    )
+    (chip,) = made_up.chips(["1"])
+    image, label = torch.from_numpy(chip.image)[None], torch.from_numpy(chip.label)[None]
+    other, inner = 1 - label, label.clone()
+    other[:, 8:-8, 8:-8] = inner[:, 8:-8, 8:-8]
+    assert torch.equal(*(module.training_step((image, x), 0) for x in (label, other)))
+    inner[:, 8, 8] = 1 - inner[:, 8, 8]
+    assert not torch.equal(*(module.training_step((image, x), 0) for x in (label, inner)))
 
 
 def test_frozen_norms_keep_their_statistics(made_up, recipe):
