@@ -54,6 +54,10 @@ def _matching(scene: SceneReader, options: SegmentOptions) -> tuple[Bundle, Fit]
 
 
 def _verdict(scene: SceneReader, spec: ModelSpec, reading: Reading) -> str:
+    info = scene.info
+    lacking = lacking_bands(spec.band_names, info.descriptions, hint=info.hint)
+    if lacking and reading.bands is None and not info.is_picture:
+        return f"no: the scene lacks {' '.join(lacking)}"
     try:
         fit = fit_scene(scene, spec, reading)
         try:
@@ -62,7 +66,7 @@ def _verdict(scene: SceneReader, spec: ModelSpec, reading: Reading) -> str:
         finally:
             _release(fit, scene)
     except GeounetError as error:
-        return "no: " + str(error).removeprefix(f"{scene.info.source}: ")
+        return "no: " + str(error).removeprefix(f"{info.source}: ")
     return f"fits ({note})" if note else "fits"
 
 
@@ -81,8 +85,16 @@ def _no_model(scene: SceneReader) -> str:
     info = scene.info
     names = ", ".join(b.name or f"band {i}" for i, b in enumerate(info.bands, 1))
     specs = [load_model(name).spec for name in _by_bands()]
-    needs = "; ".join(f"{spec.name} needs {', '.join(spec.band_names)}" for spec in specs)
-    remedy = "Say which band is which with -m MODEL --bands NAME=INDEX,..."
-    if all(lacking_bands(s.band_names, info.descriptions, hint=info.hint) for s in specs):
-        remedy = "Give a scene with such bands, or a model of your own with -m"
-    return f"{info.source}: no bundled model reads its bands ({names}). {needs}. {remedy}."
+    needs: dict[str, list[str]] = {}
+    for spec in specs:
+        needs.setdefault(" ".join(spec.band_names), []).append(spec.name)
+    listed = "; ".join(
+        f"{' and '.join(who)} {'need' if len(who) > 1 else 'needs'} {bands}"
+        for bands, who in needs.items()
+    )
+    remedy = "say which band is which with -m MODEL --bands NAME=INDEX,..."
+    if info.is_picture:
+        remedy = "a picture of bytes (0 to 255) holds neither reflectance nor decibels"
+    elif all(lacking_bands(s.band_names, info.descriptions, hint=info.hint) for s in specs):
+        remedy = "give a scene with such bands, or a model of your own with -m"
+    return f"{info.source}: no bundled model reads its bands ({names}). {listed}: {remedy}"

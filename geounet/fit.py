@@ -20,6 +20,7 @@ _SAMPLES = 5  # on each axis; 25 windows say enough and cost the same for any sc
 _STRIP = 4096  # columns, where all of a scene must be looked at
 _LINEAR_SHARE = 0.99  # share of values >= 0 from which backscatter cannot be in dB
 
+_NEEDS = {"reflectance": "reflectance (0 to 1)", "dB": "backscatter in decibels"}
 _SCALES = (
     "pass --scale 0.0001 for reflectance x 10000 (Sentinel-2 from 2022 on: also --offset -0.1),"
     " or --scale 0.0000275 --offset -0.2 for Landsat Collection 2"
@@ -103,9 +104,11 @@ def check_values(fit: Fit, spec: ModelSpec) -> None:
             " (geounet info shows them)"
         )
     if spec.unit == "dB" and (sample >= 0).mean() >= _LINEAR_SHARE:
+        linear = {np.dtype(info.bands[band - 1].dtype).kind for band in fit.bands} == {"f"}
         raise ValueRangeError(
-            f"{info.source}: values from {sample.min():.3g} to {sample.max():.3g} are linear power;"
-            f" {spec.name} expects decibels: convert with 10 * log10(value)"
+            f"{info.source}: values from {sample.min():.3g} to {sample.max():.3g} are"
+            f" {'linear power' if linear else 'no decibels'}; {spec.name} expects decibels:"
+            f" convert {'' if linear else 'linear power '}with 10 * log10(value)"
         )
     low, high = spec.plausible
     for band, median in zip(spec.band_names, np.median(sample, axis=1).tolist(), strict=True):
@@ -122,6 +125,11 @@ def _match(info: SceneInfo, spec: ModelSpec, option: str | None) -> tuple[int, .
             return parse_band_option(option, spec.band_names, len(info.bands), hint=info.hint)
         return match_bands(spec.band_names, info.descriptions, hint=info.hint)
     except BandError as error:
+        if option is None and info.is_picture and spec.unit != "any":
+            raise BandError(
+                f"{info.source}: a picture of bytes (0 to 255) holds no {_NEEDS[spec.unit]}, which"
+                f" {spec.name} needs of {' '.join(spec.band_names)}: give a scene that does"
+            ) from error
         raise BandError(f"{info.source}: {error}") from error
 
 
@@ -134,10 +142,11 @@ def _check_scaled(
         if np.dtype(band.dtype).kind in "iu" and factor == 1.0
     ]
     if spec.unit == "reflectance" and raw:
+        photo = raw[0].dtype == "uint8"
+        remedy = "a photo has none; else pass the --scale that makes it so" if photo else _SCALES
         raise ValueRangeError(
             f"{name}: stores {raw[0].dtype} without a scale tag, so its values are not the"
-            f" reflectance (0 to 1) that {spec.name} expects: {_SCALES}; a photo (0 to 255) has no"
-            " reflectance"
+            f" reflectance (0 to 1) that {spec.name} expects: {remedy}"
         )
 
 

@@ -50,7 +50,7 @@ def test_explaining_leaves_nothing_open_but_the_scene(tmp_path, handles):
     """As ``geounet info`` asks for, model by model."""
     scene = open_scene(files(tmp_path, 1000))
     said = explain_models(scene, Reading())
-    assert said["flood-s1"].endswith("give a scene that has them, or another model")
+    assert said["flood-s1"] == "no: the scene lacks VV VH"
     assert "stores uint16 without a scale tag" in said["water-ms"]
     said = explain_models(scene, Reading(scale=0.0001))
     assert said["water-ms"] == "fits (pixels of 10 m, 20 m meet on the 10 m grid of coastal.tif)"
@@ -71,8 +71,19 @@ def test_the_grid_of_files_that_differ_is_told(tmp_path):
 
 def test_no_model_for_these_bands():
     radar = MemoryScene.of(np.zeros((2, 4, 4), np.float32), names=("HH", "HV"))
-    with pytest.raises(BandError, match=r"\(HH, HV\).*Give a scene with such bands, or a model"):
+    with pytest.raises(BandError, match=r"\(HH, HV\).*give a scene with such bands, or a model"):
         choose_model(radar, SegmentOptions(), pytest.fail)
     unnamed = MemoryScene.of(np.zeros((2, 4, 4), np.float32))
-    with pytest.raises(BandError, match=r"\(band 1, band 2\).*Say which band is which with -m"):
+    with pytest.raises(BandError, match=r"\(band 1, band 2\).*: say which band is which with -m"):
         choose_model(unnamed, SegmentOptions(), pytest.fail)
+
+
+def test_pictures_are_told_as_such():
+    """Whatever their bands are called, and without a flag that would only lead on."""
+    for names in ((), ("red", "green", "blue", "nir")):
+        photo = MemoryScene.of(np.zeros((4, 4, 4), np.uint8), names=names)
+        with pytest.raises(BandError, match=r"a picture of bytes \(0 to 255\) holds neither"):
+            choose_model(photo, SegmentOptions(), pytest.fail)
+        for said in explain_models(photo, Reading()).values():
+            assert said.startswith("no: a picture of bytes (0 to 255) holds no ")
+            assert "--" not in said

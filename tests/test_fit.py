@@ -156,7 +156,7 @@ def test_a_model_of_any_unit_takes_stored_values(tmp_path):
 def test_photo_is_no_reflectance(tmp_path):
     photo = write(tmp_path / "photo.tif", np.full((7, 40, 40), 90, np.uint8), names=WATER)
     with pytest.raises(
-        ValueRangeError, match=r"stores uint8 without a scale.*--scale 0\.0001.*pho"
+        ValueRangeError, match=r"stores uint8 without a scale tag.*: a photo has none; else pass"
     ):
         fit_scene(open_scene(photo), REFLECTANCE)
 
@@ -188,6 +188,12 @@ def test_linear_power_is_refused():
         check_values(fit_scene(scene, DECIBELS), DECIBELS)
     decibels = MemoryScene.of(10 * np.log10(power), names=("VV", "VH"))
     check_values(fit_scene(decibels, DECIBELS), DECIBELS)
+
+
+def test_bytes_are_no_decibels():
+    scene = MemoryScene.of(np.full((2, 8, 8), 90, np.uint8), names=("VV", "VH"))
+    with pytest.raises(ValueRangeError, match=r"from 90 to 90 are no decibels; flood expects"):
+        check_values(fit_scene(scene, DECIBELS), DECIBELS)
 
 
 def test_decibels_out_of_all_range_are_refused():

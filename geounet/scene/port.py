@@ -59,6 +59,12 @@ class SceneInfo:
         return tuple("" if band.is_alpha else band.name for band in self.bands)
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it holds bytes without a scale, as photos do: no reflectance, no decibels."""
+        data = [band for band in self.bands if not band.is_alpha]
+        return all((b.dtype, b.scale, b.offset) == ("uint8", 1, 0) for b in data)
+
+    @property
     def height(self) -> int:
         """Rows."""
         return int(self.geobox.shape[0])
