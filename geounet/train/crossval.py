@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geounet.engine.torch import fold_batch_norm
+from geounet.engine.torch import fold_batch_norm, in_precision
 from geounet.metrics import Confusion
 from geounet.nn import UNet
 from geounet.train.baselines import Classify
@@ -42,7 +42,7 @@ def network_of(recipe: Recipe, halves: Confusion | None = None) -> Contender:
     def contender(source: Source, names: Sequence[str], seed: int) -> Classify:
         trained = fit(recipe, source, names, seed)
         _LOG.info("%s: loss %.3f in %.0f s", recipe.name, trained.loss, trained.seconds)
-        half = cast(UNet, fold_batch_norm(trained.network)).to(torch.bfloat16)
+        half = cast(UNet, in_precision(fold_batch_norm(trained.network), torch.bfloat16))
 
         def classify(chip: Chip) -> NDArray[np.int64]:
             labels = predict_labels(trained.network, trained.normalize, chip)

@@ -22,7 +22,7 @@ def predict_logits(network: UNet, normalize: Normalize, chip: Chip) -> NDArray[n
     image = torch.from_numpy(np.where(chip.valid, chip.image, np.float32("nan")))[None]
     halo = round_up(network.radius, network.stride)
     with torch.inference_mode():
-        x = _mirror(normalize(image), halo, network.stride).to(network.head.weight.dtype)
+        x = _mirror(normalize(image), halo, network.stride)
         logits: Tensor = network(x.contiguous(memory_format=torch.channels_last))
         height, width = image.shape[2:]
         inner = logits[0, :, halo : halo + height, halo : halo + width]
