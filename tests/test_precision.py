@@ -1,0 +1,47 @@
+"""Half precision begins after the first convolution."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from geounet.engine.torch import fold_batch_norm, in_precision
+from geounet.nn import build
+from geounet.spec import ArchSpec
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    network = build(ArchSpec(name="unet", width=4, depth=2), in_bands=2, classes=2).eval()
+    first = network.encoder[0][0]
+    with torch.no_grad():  # it looks at the difference of the bands only, magnified
+        first.weight[:, 1] = -first.weight[:, 0]
+        first.weight.mul_(1000)
+    return network
+
+
+def scene():
+    """Two bands, (1, 2, 64, 64), that are nearly the same."""
+    torch.manual_seed(1)
+    common, difference = torch.randn(2, 1, 1, 64, 64)
+    return torch.cat([common + 0.001 * difference, common], dim=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_small_differences_between_bands_survive(network, dtype):
+    with torch.inference_mode():
+        whole = network(scene())
+        half = in_precision(fold_batch_norm(network), dtype)(scene())
+        naive = fold_batch_norm(network).to(dtype)(scene().to(dtype))
+    assert half.dtype is dtype
+    error, naive_error = ((x.float() - whole).std() / whole.std() for x in (half, naive))
+    assert error < 0.02
+    assert naive_error > 4 * error
+
+
+def test_float32_stays_as_it_is(network):
+    with torch.inference_mode():
+        folded = fold_batch_norm(network)
+        expected = folded(scene())
+        assert torch.equal(in_precision(folded, torch.float32)(scene()), expected)
