@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 import threading
 import warnings
@@ -33,6 +34,11 @@ from geounet.window import Window
 _LONG = 8  # bytes
 _SUFFIX = 7  # letters at most
 _PACKED = ("gz", "zip", "tgz", "tar", "bz2", "xz")
+_MEMBER = re.compile(
+    r"(?:(?:zip|tar)(?:\+file)?://)?(?P<archive>(?:(?!://).)+\.(?:(?P<zip>zip)|tar|tgz|tar\.gz))!/?"
+    r"(?P<member>.+)",
+    re.IGNORECASE,
+)
 _SOME_CRS = "EPSG:3857"
 _TOLERANCE = 0.001  # of a pixel
 _COLORS = {ColorInterp.red: "red", ColorInterp.green: "green", ColorInterp.blue: "blue"}
@@ -151,7 +157,7 @@ class GeoTIFFScene:
         try:
             with warnings.catch_warnings():  # rasterio warns here, and nowhere else
                 warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                dataset = rasterio.open(self._path)
+                dataset = rasterio.open(_gdal_path(self._path))
         except RasterioError as error:
             raise SceneError(_why_not(self._path, error)) from error
         try:
@@ -160,6 +166,18 @@ class GeoTIFFScene:
         except BaseException:
             dataset.close()
             raise
+
+
+def _gdal_path(path: str) -> str:
+    """GDAL's own path of a file in an archive (``zip://a.zip!b.tif``).
+
+    rasterio's parser would need the archive's path to be absolute:
+    https://github.com/rasterio/rasterio/blob/1.4.3/rasterio/_path.py
+    """
+    found = _MEMBER.fullmatch(path)
+    if found is None:
+        return path
+    return f"/vsi{'zip' if found['zip'] else 'tar'}/{found['archive']}/{found['member']}"
 
 
 def _warped(dataset: Any, grid: GeoBox, path: str) -> _Warped:
@@ -219,6 +237,8 @@ def _hint(path: str, tags: Mapping[str, str]) -> str:
 
 def short_name(path: str) -> str:
     """File name without folders, protocol and suffix, for default output names."""
+    found = _MEMBER.fullmatch(path)
+    path = found["member"] if found else path
     name = path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1].split("?")[0]
     stem = name.rsplit(":", 1)[-1]
     for _ in range(2):
@@ -335,6 +355,8 @@ def _why_not(path: str, error: Exception) -> str:
         return f"{path} is a zip archive: name a raster in it, e.g. /vsizip/{path}{_inside(path)}"
     if local and tarfile.is_tarfile(path):
         return f"{path} is a tar archive: name a raster in it, e.g. /vsitar/{path}/NAME.tif"
+    if "does not exist in the file system" in _reason(error):
+        return f"{path} does not exist: check the path"
     reason = _reason(error).replace(f"'{path}'", "").replace(f"{path}:", "").strip(" .")
     return (
         f"{path} cannot be opened as a raster ({reason}): get it again if it was cut short, else"

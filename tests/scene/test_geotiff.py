@@ -247,6 +247,22 @@ def test_archives_name_what_is_in_them(tmp_path):
     assert open_scene(named).info.height == 4
 
 
+@pytest.mark.parametrize("prefix", ["zip://", "zip+file://", ""])
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_files_in_archives(tmp_path, monkeypatch, prefix, slash):
+    """As rasterio writes them, also relative to the current folder."""
+    monkeypatch.chdir(tmp_path)
+    raster = write(tmp_path / "b.tif", np.zeros((1, 4, 4), np.uint8))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(raster, "c.tif")
+    for folder in ("", f"{tmp_path}/"):
+        info = open_scene(f"{prefix}{folder}a.zip!{slash}c.tif").info
+        assert (info.name, info.height) == ("c", 4)
+        assert info.bands[0].name == "c"
+    with pytest.raises(SceneError, match=r"a\.zip!gone\.tif does not exist: check the path$"):
+        open_scene(f"{prefix}a.zip!gone.tif").info  # noqa: B018
+
+
 def test_subdatasets_are_listed(data):
     path = data / "odd_rasters/rasterio/two-subs.h5"
     with pytest.raises(
@@ -331,6 +347,10 @@ def test_gdal_says_nothing_on_stderr(tmp_path):
         ("https://x.org/a/scene.tif?token=1.2", "scene"),
         ("/vsizip/a.zip/b/c.TIF", "c"),
         ("N10W110.hgt.zip", "N10W110"),
+        ("zip://a.zip!b/c.tif", "c"),
+        ("a.zip!c.tif", "c"),
+        ("zip+https://x.org/a.zip!b/c.tif", "c"),
+        ("wow!.tif", "wow!"),
         ("scene.zarr/", "scene"),
         ('NETCDF:"/a/b.nc":red', "red"),
         ("HDF5:b.h5://data", "data"),
