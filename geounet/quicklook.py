@@ -20,7 +20,7 @@ from geounet.errors import BandError, OptionError, OutputError, SceneError
 from geounet.evaluate import check_same_grid
 from geounet.legend import palette_color, read_legend
 from geounet.raster import Raster
-from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
+from geounet.scene import SceneInfo, SceneReader, SceneSource, StackScene, open_scene
 from geounet.sheet import Color, Sheet, draw_sheet
 from geounet.staging import Staging, check_outputs
 from geounet.window import Window
@@ -82,7 +82,7 @@ def render_quicklook(
     if out.suffix.lower() != ".png":
         raise OptionError(f"{out} is not a PNG: give a name that ends in .png")
     check_outputs([out], overwrite=overwrite)
-    with closing(open_scene(scene)) as seen, closing(open_scene(classes)) as mapped:
+    with closing(open_scene(classes)) as mapped, closing(_on_grid(scene, mapped)) as seen:
         check_same_grid(seen.info, mapped.info)
         picture = draw_sheet(_look(seen, mapped, max_size))
     with Staging() as staging:
@@ -92,6 +92,14 @@ def render_quicklook(
             raise OutputError(f"{out} cannot be written ({error.strerror or error})") from error
         staging.commit()
     return out
+
+
+def _on_grid(source: SceneSource, classes: SceneReader) -> SceneReader:
+    """The scene; files of several resolutions on the grid of the class map, which was made so."""
+    scene = open_scene(source)
+    if isinstance(scene, StackScene) and scene.info.note:
+        return scene.on(classes.info.geobox)
+    return scene
 
 
 def class_shares(classes: SceneReader) -> tuple[dict[int, float], float]:

@@ -12,10 +12,11 @@ import subprocess
 import sys
 import termios
 import time
+from functools import partial
 
 import numpy as np
 import pytest
-import rasterio
+import rasters
 from affine import Affine
 
 import geounet
@@ -57,26 +58,11 @@ def folder(tmp_path_factory):
     random_bundle(folder / "random.geounet", random_spec(("red", "nir"), classes=3), seed=2)
     data = np.random.default_rng(1).normal(size=(2, 150, 140)).astype(np.float32)
     data[:, :20, :30] = np.nan
-    write(folder / "valley.tif", data, crs="EPSG:32633", descriptions=("red", "nir"))
-    write(folder / "plain.tif", data, crs=None, descriptions=("red", "nir"))
-    write(folder / "unnamed.tif", data, crs="EPSG:32633", descriptions=(None, None))
+    write = partial(rasters.write, nodata=np.nan, transform=rasters.at(10, 5e5))
+    write(folder / "valley.tif", data, names=("red", "nir"))
+    write(folder / "plain.tif", data, crs=None, names=("red", "nir"))
+    write(folder / "unnamed.tif", data, names=(None, None))
     return folder
-
-
-def write(path, data, *, crs, descriptions) -> None:
-    profile = {
-        "driver": "GTiff",
-        "height": data.shape[1],
-        "width": data.shape[2],
-        "count": len(data),
-        "dtype": data.dtype,
-        "crs": crs,
-        "transform": Affine(10, 0, 500_000, 0, -10, 5_000_000),
-        "nodata": np.nan,
-    }
-    with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(data)
-        dataset.descriptions = descriptions
 
 
 def segment(folder, out, *options: str, scene: str = "valley.tif") -> list[str]:
@@ -280,7 +266,7 @@ def test_an_interruption_leaves_nothing(folder, tmp_path, monkeypatch, capsys) -
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_leaves_nothing(number, folder, tmp_path) -> None:
     big = np.random.default_rng(1).normal(size=(2, 2000, 1000)).astype(np.float32)
-    write(folder / "big.tif", big, crs="EPSG:32633", descriptions=("red", "nir"))
+    rasters.write(folder / "big.tif", big, names=("red", "nir"))
     command = segment(folder, tmp_path / "a.tif", "--tile", "64", scene="big.tif")
     process = subprocess.Popen(
         [sys.executable, "-m", "geounet_cli", *command],
@@ -405,9 +391,7 @@ def test_info_of_a_scene_without_a_place(tmp_path, capsys) -> None:
 )
 def test_info_tells_the_size_of_a_pixel(tmp_path, capsys, crs, transform, expected) -> None:
     path = tmp_path / "a.tif"
-    profile = {"driver": "GTiff", "height": 9, "width": 8, "count": 1, "dtype": "uint8"}
-    with rasterio.open(path, "w", crs=crs, transform=transform, **profile) as dataset:
-        dataset.offsets = (-0.1,)
+    rasters.write(path, np.zeros((9, 8), np.uint8), offset=-0.1, crs=crs, transform=transform)
     assert main(["info", str(path)]) == 0
     text = capsys.readouterr().out
     assert f"\npixel: {expected}, corner at " in text

@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 import pytest
 import rasterio
+import rasters
 from affine import Affine
 from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
@@ -32,16 +33,9 @@ CLASSES = [
 
 
 def write(path, codes, **options):
-    tags = options.pop("tags", {})
-    profile = {"crs": "EPSG:32634", "transform": GRID, "dtype": codes.dtype} | options
-    if profile["transform"] is None:
+    if options.get("transform", GRID) is None:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-    with rasterio.open(
-        path, "w", driver="GTiff", count=1, height=codes.shape[0], width=codes.shape[1], **profile
-    ) as out:
-        out.write(codes, 1)
-        out.update_tags(**tags)
-    return path
+    return rasters.write(path, codes, **{"crs": "EPSG:32634", "transform": GRID} | options)
 
 
 @pytest.fixture

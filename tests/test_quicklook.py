@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
-import rasterio
+import rasters
 from affine import Affine
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -32,14 +33,7 @@ COLORS = [
 UTM = Affine(10, 0, 405_000, 0, -10, 5_012_000)
 
 
-def write(path, codes, *, tags=None, **options):
-    profile = {"crs": "EPSG:32634", "transform": UTM, "dtype": codes.dtype} | options
-    with rasterio.open(
-        path, "w", driver="GTiff", count=1, height=codes.shape[0], width=codes.shape[1], **profile
-    ) as out:
-        out.write(codes, 1)
-        out.update_tags(**tags or {})
-    return path
+write = partial(rasters.write, crs="EPSG:32634", transform=UTM)
 
 
 @pytest.fixture
@@ -251,3 +245,31 @@ def test_sample_scenes_are_drawn(samples, tmp_path, sheets):
     assert sheets[0].caption == "red, green, blue"
     assert len(sheets[0].legend) == 9
     assert sheets[0].metres * 900 == pytest.approx(30 * 1024, rel=0.01)
+
+
+def test_files_of_several_resolutions(tmp_path, sheets):
+    """As a product is delivered: with bands that the map was not made of, on other grids."""
+    steps = {"B08_10m": 10, "B02_20m": 20, "B03_20m": 20, "B04_20m": 20, "B01_60m": 60}
+    files = [
+        write(tmp_path / f"S2A_{name}.tif", np.full((1200 // step,) * 2, step, np.uint8),
+              transform=rasters.at(step))
+        for name, step in steps.items()
+    ]  # fmt: skip
+    codes = np.arange(3600, dtype=np.uint8).reshape(60, 60) % 2
+    classes = write(tmp_path / "classes.tif", codes, transform=rasters.at(20), nodata=255)
+    argv = [*files, classes, tmp_path / "a.png"]
+    assert main(["quicklook", *map(str, argv)]) == 0
+    assert sheets[0].title == "S2A"
+    assert sheets[0].caption == "red, green, blue"
+
+
+def test_files_that_lie_elsewhere(tmp_path, capsys):
+    files = [
+        write(tmp_path / f"S2A_B0{i}.tif", np.ones((9, 9), np.uint8), transform=rasters.at(10 * i))
+        for i in (2, 3)
+    ]
+    far = rasters.at(10, 7e5)
+    classes = write(tmp_path / "classes.tif", np.ones((9, 9), np.uint8), transform=far)
+    argv = [*files, classes, tmp_path / "a.png"]
+    assert main(["quicklook", *map(str, argv)]) == 2
+    assert "does not lie where the other raster does" in capsys.readouterr().err

@@ -12,6 +12,7 @@ import pyogrio
 import pytest
 import rasterio
 import rasterio.features
+import rasters
 import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -62,23 +63,10 @@ def scene(tmp_path_factory) -> str:
 
 
 def write_scene(path, crs="EPSG:32633", transform=GRID.affine):
-    profile = {
-        "driver": "GTiff",
-        "height": HEIGHT,
-        "width": WIDTH,
-        "count": 2,
-        "dtype": "float32",
-        "nodata": np.nan,
-        "tiled": True,
-        "blockxsize": 128,
-        "blockysize": 128,
-        "crs": crs,
-        "transform": transform,
-    }
-    with rasterio.open(path, "w", **profile) as dataset:
-        dataset.write(np.where(VALID, DATA, np.float32(np.nan)))
-        dataset.descriptions = ("red", "nir")
-    return path
+    data = np.where(VALID, DATA, np.float32(np.nan))
+    blocks = {"tiled": True, "blockxsize": 128, "blockysize": 128}
+    place = {"crs": crs, "transform": transform}
+    return rasters.write(path, data, names=("red", "nir"), nodata=np.nan, **blocks, **place)
 
 
 def memory_scene() -> MemoryScene:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
+import rasters
 from affine import Affine
 
 from geounet_cli.main import main
@@ -21,26 +22,12 @@ LEVELS = {
 }
 
 
-def write(path, level, step, *, side=None, dtype="uint16", driver="GTiff", **options):
+def write(path, level, step, *, side=None, dtype="uint16", **options):
     """A file of one band with a level that varies a little."""
     side = side or SIDE * 60 // step
     speckle = np.random.default_rng(len(path.name)).uniform(0.9, 1.1, (1, side, side))
-    lossless = {"quality": 100, "reversible": True} if driver == "JP2OpenJPEG" else {}
-    with rasterio.open(
-        path,
-        "w",
-        driver=driver,
-        count=1,
-        height=side,
-        width=side,
-        dtype=dtype,
-        crs="EPSG:32633",
-        transform=Affine(step, 0, 3e5, 0, -step, 5e6),
-        **lossless,
-        **options,
-    ) as out:
-        out.write((level * speckle).astype(dtype))
-    return path
+    layer = (level * speckle).astype(dtype)
+    return rasters.write(path, layer, transform=rasters.at(step), **options)
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +56,7 @@ def test_sentinel_2_granule(tmp_path, capsys):
             tmp_path / f"T33UUP_20220101T101021_{number}_{steps.get(number, 10)}m.jp2",
             (LEVELS[name] + 0.1) * 10_000,
             steps.get(number, 10),
-            driver="JP2OpenJPEG",
+            **rasters.LOSSLESS,
         )
         for number, name in reversed(numbers.items())
     ]

@@ -15,7 +15,9 @@ def add_parser(verbs: Any) -> None:
         description="Draw a scene beside its class map, with legend, shares of the area and a scale"
         " bar.",
     )
-    parser.add_argument("scene", metavar="SCENE", help="what was segmented")
+    parser.add_argument(
+        "scene", nargs="+", metavar="SCENE", help="what was segmented, as for geounet segment"
+    )
     parser.add_argument("classes", metavar="CLASSES", help="its class map, on the same grid")
     parser.add_argument("out", type=Path, metavar="OUT.png", help="the picture to write")
     parser.add_argument(
@@ -33,8 +35,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the verb."""
     from geounet.quicklook import render_quicklook
 
+    scene = args.scene if len(args.scene) > 1 else args.scene[0]
     path = render_quicklook(
-        args.scene, args.classes, args.out, max_size=args.max_size, overwrite=args.overwrite
+        scene, args.classes, args.out, max_size=args.max_size, overwrite=args.overwrite
     )
     print(path)
     return 0

@@ -34,31 +34,52 @@ class StackScene:
         paths: One file a band, in band order.
         pixel_size: Smallest and largest pixel size in metres that a model was trained for; None:
             the finest grid it is.
+        grid: This grid and no other.
 
     Raises:
         SceneError: A file has several bands, cannot be opened, or lies nowhere near the others.
     """
 
     def __init__(
-        self, paths: Sequence[str | Path], *, pixel_size: tuple[float, float] | None = None
+        self,
+        paths: Sequence[str | Path],
+        *,
+        pixel_size: tuple[float, float] | None = None,
+        grid: GeoBox | None = None,
     ) -> None:
         if not paths:
             raise SceneError("no scene was given")
         self._paths = [str(p) for p in paths]
         self._pixel_size = pixel_size
+        self._given = grid
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"paths": self._paths, "pixel_size": self._pixel_size}
+        return {"paths": self._paths, "pixel_size": self._pixel_size, "grid": self._given}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["paths"], pixel_size=state["pixel_size"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     def only(self, bands: Sequence[int], pixel_size: tuple[float, float]) -> StackScene:
         """The scene of just these bands (1-based), on a grid for these sizes of pixels."""
         return StackScene([self._paths[b - 1] for b in bands], pixel_size=pixel_size)
 
+    def on(self, grid: GeoBox) -> StackScene:
+        """The scene on another grid, which has a place in common with it.
+
+        Raises:
+            SceneError: It has none.
+        """
+        info = self.info
+        if not (info.georeferenced and grid.crs is not None and overlap(info.geobox, grid)):
+            raise SceneError(
+                f"{info.source} does not lie where the other raster does: are they of one scene?"
+            )
+        return StackScene(self._paths, grid=grid)
+
     @cached_property
     def _grid(self) -> GeoBox:
+        if self._given is not None:
+            return self._given
         return common_grid([info.geobox for info in self._headers], self._pixel_size)
 
     @cached_property

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.shutil
+import rasters
 import rioxarray
 import xarray as xr
 from affine import Affine
@@ -51,32 +52,11 @@ def truth() -> Truth:
 
 
 def write(path: Path, t: Truth, data: np.ndarray | None = None, **options: Any) -> Path:
-    """A GeoTIFF of the truth's grid; ``mask``, ``alpha`` and ``tags`` are no creation options."""
+    """A raster of the truth's grid; ``env`` are GDAL's options."""
     data = t.data if data is None else data
-    mask, tags = options.pop("mask", None), options.pop("tags", {})
-    env = options.pop("env", {})
-    options = {
-        "driver": "GTiff",
-        "crs": t.geobox.crs.to_wkt(),
-        "transform": t.geobox.affine,
-    } | options
-    with (
-        rasterio.Env(**env),
-        rasterio.open(
-            path,
-            "w",
-            count=len(data),
-            height=data.shape[1],
-            width=data.shape[2],
-            dtype=data.dtype,
-            **options,
-        ) as out,
-    ):
-        out.write(data)
-        out.update_tags(**tags)
-        if mask is not None:
-            out.write_mask(mask)
-    return path
+    place = {"crs": t.geobox.crs.to_wkt(), "transform": t.geobox.affine}
+    with rasterio.Env(**options.pop("env", {})):
+        return rasters.write(path, data, **place | options)
 
 
 def filled(t: Truth, value: float, dtype: Any = np.uint16) -> np.ndarray:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import rasterio
-from affine import Affine
+import rasters
 from range_server import serve
 
 from geounet.errors import SceneError
@@ -34,12 +33,7 @@ def address(tmp_path, served):
 
 def write(path, side=512):
     data = np.random.default_rng(0).integers(0, 60_000, (1, side, side)).astype(np.uint16)
-    with rasterio.open(
-        path, "w", driver="GTiff", count=1, height=side, width=side, dtype="uint16", tiled=True,
-        blockxsize=128, blockysize=128, compress="deflate", crs="EPSG:32633",
-        transform=Affine(10, 0, 3e5, 0, -10, 5e6),
-    ) as out:  # fmt: skip
-        out.write(data)
+    rasters.write(path, data, tiled=True, blockxsize=128, blockysize=128, compress="deflate")
     return data
 
 
