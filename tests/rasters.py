@@ -54,8 +54,9 @@ def write(
             out.scales = [scale] * len(layers)
         if offset is not None:
             out.offsets = [offset] * len(layers)
-        if tags is not None:
-            out.update_tags(**tags)
+        # even without tags: GDAL then moves the header to where the mask's will be, and a server in
+        # this process is not asked for the mask by a call that holds Python's lock
+        out.update_tags(**tags or {})
         if mask is not None:
             out.write_mask(mask)
     return path

@@ -61,6 +61,7 @@ class GeoTIFFScene:
         self._grid = grid
         self._local = threading.local()
         self._handles: list[Any] = []
+        self._masks: Any = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -162,10 +163,22 @@ class GeoTIFFScene:
             raise SceneError(_why_not(self._path, error)) from error
         try:
             _refuse_unusable(dataset, self._path)
+            self._refuse_changed(dataset)
             return dataset if self._grid is None else _warped(dataset, self._grid, self._path)
         except BaseException:
             dataset.close()
             raise
+
+    def _refuse_changed(self, dataset: Any) -> None:
+        """GDAL says nothing where a connection is lost before a mask: all is valid then."""
+        masks = dataset.mask_flag_enums
+        with self._lock:
+            self._masks = self._masks or masks
+            if masks != self._masks:
+                raise SceneError(
+                    f"{self._path} has a mask, and not every time that it is opened: lost"
+                    " connection, or a file that is being replaced: try again"
+                )
 
 
 def _gdal_path(path: str) -> str:

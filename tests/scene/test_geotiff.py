@@ -295,6 +295,21 @@ def test_damaged_blocks(tmp_path, damage):
         whole(path)
 
 
+def test_a_mask_that_is_not_always_there(tmp_path):
+    """As after a lost connection, of which GDAL says nothing."""
+    data = np.ones((1, 4, 4), np.uint8)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        path = write(tmp_path / "a.tif", data, mask=np.zeros((4, 4), bool))
+    scene = open_scene(path)
+    assert not scene.read(scene.info.window, [1]).valid.any()
+    scene.close()
+    assert not scene.read(scene.info.window, [1]).valid.any()
+    scene.close()
+    write(path, data)
+    with pytest.raises(SceneError, match=r"a\.tif has a mask, and not every time .*: try again"):
+        scene.read(scene.info.window, [1])
+
+
 def test_handles_are_one_a_thread_and_all_closed(tmp_path):
     path = write(tmp_path / "a.tif", np.zeros((1, 4, 4), np.uint8))
     scene = GeoTIFFScene(path)
