@@ -34,6 +34,9 @@ from geounet.tiling import TileGrid, mirror_index, round_up
 SAMPLE = {"flood-s1": "flood_s1.tif"}
 """Sample scene by model; the multispectral one otherwise."""
 
+HEIGHTS = (4096, 8192, 16384, 32768)
+"""Rows of the scenes whose peak memory is measured; the ratio is of the last to the first."""
+
 _CHILD = """
 import json, resource, sys
 from geounet_cli.main import main
@@ -96,19 +99,19 @@ def exactness(model: str, folder: Path, size: int) -> None:
 
 
 def memory(model: str, folder: Path, width: int) -> None:
-    """Peak memory at two heights."""
+    """Peak memory at several heights."""
     print(f"\n## Peak memory: {model}, {width} px wide, classes + polygons\n")
     print("| height | peak MB | Mpx/s |")
     print("|---|---|---|")
     peaks = []
-    for height in (4096, 32768):
+    for height in HEIGHTS:
         scene = folder / f"memory{height}.tif"
         make_scene(scene, SAMPLE.get(model, "river_ms.tif"), height, width)
         got = segment_child(scene, folder / "memory.out.tif", "-m", model)
         scene.unlink()
         peaks.append(got["peak_mb"])
         print(f"| {height} | {got['peak_mb']:.0f} | {got['mpx_per_s']:.2f} |")
-    print(f"\nratio {peaks[1] / peaks[0]:.3f}")
+    print(f"\nratio {peaks[-1] / peaks[0]:.3f}")
 
 
 def network_alone(scene: MemoryScene, model: str, tile: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,9 @@ class Feed:
 class StripFeeder:
     """Iterates over the strips of a tile grid.
 
-    Rows are read in whole blocks and those shared by two strips are kept, so that no block is
-    decoded twice; memory holds one padded strip and one buffer of rows, for any scene height.
+    Rows are read a few whole blocks at a time and those shared by two strips are kept, so that no
+    block is decoded twice; memory holds one padded strip, the rows it shares with the next, and
+    what was read last, for any scene height.
     """
 
     scene: SceneReader
@@ -71,19 +72,17 @@ class StripFeeder:
         self, index: int, strip: Window, asked: NDArray[np.bool_] | None, rows: _RowBuffer
     ) -> Feed:
         need = strip.grow(self.grid.halo).intersect(self.grid.scene)
-        data, valid = rows.take(need.row_off, need.row_end)
-        core = strip.relative_to(need).slices[0]
-        inside = valid[core] if asked is None else valid[core] & asked
+        origin = self._padded_window(index)
+        canvas = _Canvas(have=need, want=origin, scene=self.grid.scene)
+        for part in rows.take(need.row_off, need.row_end, keep=strip.row_end - self.grid.halo):
+            canvas.add(part)
+            del part  # before the next one is read
+        data, padded_valid = canvas.finish()
+        inside = padded_valid[strip.relative_to(origin).slices]
+        inside = inside.copy() if asked is None else inside & asked
         if not inside.any():
             return self._empty(strip)
-        origin = self._padded_window(index)
-        return Feed(
-            window=strip,
-            valid=inside.copy(),
-            data=pad(data, need, origin, self.grid.scene),
-            padded_valid=pad(valid[None], need, origin, self.grid.scene)[0],
-            origin=origin,
-        )
+        return Feed(window=strip, valid=inside, data=data, padded_valid=padded_valid, origin=origin)
 
     def _padded_window(self, index: int) -> Window:
         tiles = list(self.grid.tiles(index))
@@ -95,60 +94,101 @@ class StripFeeder:
         return Feed(window=strip, valid=nothing, data=None, padded_valid=None, origin=strip)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """Full-width rows of the scene."""
+
+    start: int
+    """The first row."""
+    data: NDArray[Any]
+    """(bands, rows, width)."""
+    valid: NDArray[np.bool_]
+    """(rows, width)."""
+
+    @property
+    def stop(self) -> int:
+        return self.start + len(self.valid)
+
+    def below(self, row: int) -> _Part:
+        """The rows from ``row`` on; copies, so that the others can go."""
+        if row <= self.start:
+            return self
+        cut = slice(row - self.start, None)
+        return _Part(start=row, data=self.data[:, cut].copy(), valid=self.valid[cut].copy())
+
+
 @dataclass(slots=True)
 class _RowBuffer:
-    """Full-width rows that were read and may be needed again."""
+    """Reads rows from top to bottom and keeps those that are needed again."""
 
     scene: SceneReader
     bands: Sequence[int]
-    start: int = 0
-    data: NDArray[Any] | None = None
-    valid: NDArray[np.bool_] | None = None
+    kept: list[_Part] = field(default_factory=list)
 
-    @property
-    def _end(self) -> int:
-        return self.start + (0 if self.data is None else self.data.shape[1])
+    def take(self, start: int, stop: int, *, keep: int) -> Iterator[_Part]:
+        """Parts that cover rows ``start..stop``; those from ``keep`` on are remembered.
 
-    def take(self, start: int, stop: int) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Rows ``start..stop`` (bands, rows, width) and (rows, width); both only ever grow."""
-        if self.data is None or start >= self._end:
-            self.start, self.data, self.valid = start, None, None
-        if stop > self._end:
-            self._read(start, stop)
-        assert self.data is not None  # noqa: S101  for the type checker
-        assert self.valid is not None  # noqa: S101
-        part = slice(start - self.start, stop - self.start)
-        return self.data[:, part], self.valid[part]
+        ``start`` and ``stop`` only ever grow.
+        """
+        waiting = [part for part in self.kept if part.stop > start]
+        self.kept = []
+        at = start
+        while at < stop or waiting:
+            part = waiting.pop(0) if waiting else self._read(at, stop)
+            at = part.stop
+            if at > keep:
+                self.kept.append(part.below(keep))
+            yield part
+            del part  # before the next one is read
 
-    def _read(self, start: int, stop: int) -> None:
+    def _read(self, start: int, stop: int) -> _Part:
+        """The next rows: up to the end of a row of blocks, and not further than ``stop`` asks."""
         info = self.scene.info
-        end = min(round_up(stop, info.block[0]), info.height)
-        window = Window.between(self._end, 0, end, info.width)
+        block = info.block[0]
+        end = round_up(start + 1, round_up(_ROWS, block))
+        window = Window.between(start, 0, min(end, round_up(stop, block), info.height), info.width)
         raster = self.scene.read(window, self.bands)
-        if self.data is None or self.valid is None:
-            self.data, self.valid = raster.data, raster.valid
-            return
-        keep = slice(start - self.start, None)
-        self.data = np.concatenate([self.data[:, keep], raster.data], axis=1)
-        self.valid = np.concatenate([self.valid[keep], raster.valid])
-        self.start = start
+        return _Part(start=start, data=raster.data, valid=raster.valid)
 
 
-def pad(rows: NDArray[Any], have: Window, want: Window, scene: Window) -> NDArray[Any]:
-    """Rows (bands, height, width) of ``have`` extended to ``want`` by mirroring the scene.
+_ROWS = 256
+"""Rows that are read at once, where the blocks are not higher."""
+
+
+class _Canvas:
+    """The window ``want``, painted with rows of ``have`` and mirrored at the edges of the scene.
 
     ``have`` is full width and lies in the scene; it holds every row that a mirror within the halo
     points to. Rows and columns past the halo (they only fill up the stride, and reach no output
     that is kept) take whatever row is nearest.
     """
-    row_index = mirror_index(want.row_off, want.row_end, scene.height)
-    row_index = np.clip(row_index - have.row_off, 0, have.height - 1)
-    col_index = mirror_index(want.col_off, want.col_end, scene.width)
-    out = np.empty((len(rows), want.height, want.width), rows.dtype)
-    left = -want.col_off
-    inner = slice(left, left + scene.width)
-    for row, source in enumerate(row_index):
-        out[:, row, inner] = rows[:, source]
-    out[:, :, :left] = out[:, :, left + col_index[:left]]
-    out[:, :, inner.stop :] = out[:, :, left + col_index[inner.stop :]]
-    return out
+
+    def __init__(self, *, have: Window, want: Window, scene: Window) -> None:
+        row_index = mirror_index(want.row_off, want.row_end, scene.height)
+        self._row_index = np.clip(row_index, have.row_off, have.row_end - 1)
+        self._col_index = mirror_index(want.col_off, want.col_end, scene.width)
+        self._inner = slice(-want.col_off, scene.width - want.col_off)
+        self._painted: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+    def add(self, part: _Part) -> None:
+        """Paint the rows that show a row of ``part``."""
+        rows = part.data, part.valid[None]
+        if self._painted is None:
+            self._painted = self._blank(rows[0]), self._blank(rows[1])
+        shown = (self._row_index >= part.start) & (self._row_index < part.stop)
+        for out, source in zip(self._painted, rows, strict=True):
+            for row in np.flatnonzero(shown):
+                out[:, row, self._inner] = source[:, self._row_index[row] - part.start]
+
+    def finish(self) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Data (bands, rows, columns) and valid (rows, columns), with the columns mirrored."""
+        assert self._painted is not None  # noqa: S101  for the type checker
+        left, right = self._inner.start, self._inner.stop
+        for out in self._painted:
+            out[:, :, :left] = out[:, :, left + self._col_index[:left]]
+            out[:, :, right:] = out[:, :, left + self._col_index[right:]]
+        data, valid = self._painted
+        return data, valid[0]
+
+    def _blank(self, rows: NDArray[Any]) -> NDArray[Any]:
+        return np.empty((len(rows), len(self._row_index), len(self._col_index)), rows.dtype)

@@ -20,13 +20,16 @@ class _End:
 class Ahead(Generic[T]):
     """Runs an iterable in a thread of its own, at most ``depth`` items ahead.
 
+    An item that is being made counts: it is begun only when there is room for it.
+
     A context manager that iterates: an error in the thread is raised where the items are taken, and
     leaving the context stops and joins the thread.
     """
 
     def __init__(self, items: Iterable[T], depth: int = 2) -> None:
         self._items = items
-        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
+        self._room = threading.Semaphore(depth)
+        self._queue: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="geounet-read", daemon=True)
@@ -42,22 +45,31 @@ class Ahead(Generic[T]):
         trace: TracebackType | None,
     ) -> None:
         self._stop.set()
+        self._room.release()  # wakes the thread where it waits
         self._thread.join()
 
     def __iter__(self) -> Iterator[T]:
         while not isinstance(item := self._queue.get(), _End):
+            self._room.release()
             yield item
         if self._error is not None:
             raise self._error
 
     def _run(self) -> None:
         try:
-            for item in self._items:
-                if not _put(self._queue, item, self._stop):
-                    return
+            items = iter(self._items)
+            while self._has_room():
+                self._queue.put(next(items))
+        except StopIteration:
+            pass
         except BaseException as error:  # noqa: BLE001  it is raised again by the consumer
             self._error = error
-        _put(self._queue, _End(), self._stop)
+        self._queue.put(_End())
+
+    def _has_room(self) -> bool:
+        """Wait for room for one more item; False when the run has ended."""
+        self._room.acquire()
+        return not self._stop.is_set()
 
 
 class Behind(Generic[T]):

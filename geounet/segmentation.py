@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
 
+from geounet import heap
 from geounet.aoi import AreaOfInterest
 from geounet.area import pixel_size_m
 from geounet.choose import Say, choose_model
 from geounet.errors import SceneError
-from geounet.feed import StripFeeder
+from geounet.feed import Feed, StripFeeder
 from geounet.fit import Fit
 from geounet.options import Progress, SegmentKeywords, SegmentOptions
 from geounet.outputs import OutputPaths, Outputs
@@ -123,6 +124,8 @@ def run_segment(
             paths.refuse_input(file)
         check_outputs(paths.all, overwrite=options.overwrite)
         with _closing(fit.scene), Staging() as staging:
+            for reader in (scene, fit.scene):
+                reader.close()  # with the blocks that choosing has read; a later read opens anew
             run = _Run(fit, bundle, options)
             _warn_of_place(fit, bundle, warn)
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
@@ -191,6 +194,12 @@ def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress |
     def consume(strip: Strip) -> None:
         for sink in sinks:
             sink(strip)
+        heap.give_back()
+
+    def read() -> Iterator[Feed]:
+        for feed in feeder:
+            heap.give_back()
+            yield feed
 
     def advance(pixels: int) -> None:
         nonlocal done
@@ -199,7 +208,7 @@ def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress |
             progress(done, total)
 
     advance(0)
-    with Ahead(feeder, depth=1) as feeds, Behind(consume, depth=2) as behind:
+    with Ahead(read(), depth=1) as feeds, Behind(consume, depth=1) as behind:
         for feed in feeds:
             strip = segment_strip(
                 run.engine, feed, run.grid, confidence=run.options.confidence, advance=advance

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,9 +46,8 @@ def segment_strip(
     labels = np.full(shape, NODATA, np.uint8)
     percent = np.full(shape, NODATA, np.uint8) if confidence else None
     for group in _minibatches(feed, grid, engine.minibatch):
-        cuts = [feed.cut(tile) for tile in group]
-        tiles, valid = (np.stack(arrays) for arrays in zip(*cuts, strict=True))
-        prediction = engine.predict(tiles, valid, confidence=confidence)
+        tiles, valid = zip(*map(feed.cut, group), strict=True)
+        prediction = engine.predict(_stacked(tiles), _stacked(valid), confidence=confidence)
         for i, tile in enumerate(group):
             core = tile.core.relative_to(feed.window)
             inner = slice(core.height), slice(core.width)
@@ -62,6 +62,11 @@ def segment_strip(
         percent[~feed.valid] = NODATA
     advance(left)
     return Strip(window=feed.window, labels=labels, confidence=percent)
+
+
+def _stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """One array; a view where there is only one, so that nothing lasts longer than it is needed."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
 def _minibatches(feed: Feed, grid: TileGrid, size: int) -> list[list[Tile]]:

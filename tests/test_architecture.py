@@ -37,6 +37,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "legend",
         "staging",
         "pipeline",
+        "heap",
     ),
     "model": ("nn", "bundle", "models"),
     "engine": (

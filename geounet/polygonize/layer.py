@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyogrio
+import shapely
 from numpy.typing import NDArray
 from pyogrio.errors import DataSourceError
 
@@ -20,8 +21,11 @@ from geounet.classes import ClassScheme
 from geounet.errors import OutputError
 from geounet.polygonize.tracer import PolygonBatch
 
-CHUNK = 20_000
-"""Polygons that are written at once: each append opens the file again."""
+CHUNK = 4_000
+"""Polygons that are written at once: each append opens the file again, which takes milliseconds."""
+
+CORNERS = 1 << 18
+"""Corners that are written at once, if those are fewer polygons: they take 16 bytes each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +71,7 @@ class PolygonLayerWriter:
         self._path, self._layout = path, layout
         self._names = {c.code: c.name for c in layout.scheme}
         self._waiting: list[PolygonBatch] = []
-        self._count = self._written = 0
+        self._count = self._written = self._corners = 0
         self._created = False
 
     def write(self, batch: PolygonBatch) -> None:
@@ -79,7 +83,8 @@ class PolygonLayerWriter:
         if len(batch):
             self._waiting.append(batch)
             self._count += len(batch)
-        if self._count - self._written >= CHUNK:
+            self._corners += int(shapely.get_num_coordinates(batch.geometry).sum())
+        if self._count - self._written >= CHUNK or self._corners >= CORNERS:
             self._flush()
 
     def finish(self) -> None:
@@ -117,12 +122,11 @@ class PolygonLayerWriter:
             )
         )
         self._created = True
-        self._written = self._count
+        self._written, self._corners = self._count, 0
         self._waiting.clear()
 
     def _columns(self) -> tuple[NDArray[Any], dict[str, NDArray[Any]]]:
         """WKB of each polygon, and the columns by name."""
-        import shapely
 
         def joined(name: str, dtype: Any) -> NDArray[Any]:
             parts = [getattr(batch, name) for batch in self._waiting]

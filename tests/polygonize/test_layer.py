@@ -79,8 +79,9 @@ def test_columns_that_were_not_asked_for_are_absent(tmp_path) -> None:
     assert fields == ["class", "name", "pixels"]
 
 
-def test_chunks_come_out_whole_and_in_order(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(layer, "CHUNK", 7)
+@pytest.mark.parametrize(("limit", "number"), [("CHUNK", 7), ("CORNERS", 7 * 5)])
+def test_chunks_come_out_whole_and_in_order(tmp_path, monkeypatch, limit, number) -> None:
+    monkeypatch.setattr(layer, limit, number)
     calls = []
     original = pyogrio.raw.write
 
