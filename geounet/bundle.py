@@ -20,13 +20,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geounet.errors import ModelError, OutputError
+from geounet.errors import ModelError, OptionError, OutputError
 from geounet.spec import ModelSpec
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from geounet.nn import UNet
+    from geounet.nn import SegmentationNetwork
 
 FORMAT = "geounet-bundle"
 FORMAT_VERSION = 1
@@ -68,7 +68,7 @@ class Bundle:
     """Where it came from."""
 
     @cached_property
-    def network(self) -> UNet:
+    def network(self) -> SegmentationNetwork:
         """The network in float32 on the CPU, in evaluation mode.
 
         Raises:
@@ -84,7 +84,7 @@ class Bundle:
         try:
             with torch.device("meta"):
                 network = build(spec.arch, len(spec.bands), len(spec.classes))
-        except ModelError as error:
+        except (ModelError, OptionError) as error:
             raise ModelError(f"{self.path}: {error}") from error
         try:
             state = safetensors.torch.load(self.weights)

@@ -11,7 +11,7 @@ from geounet.classes import ClassDef, ClassScheme
 from geounet.spec import ArchSpec, ModelCard, ModelSpec, Unit
 
 if TYPE_CHECKING:
-    from geounet.nn import UNet
+    from geounet.nn import SegmentationNetwork
 
 _COLORS = ("#c8b48c", "#2166ac", "#1a9850", "#d73027", "#fee08b", "#762a83")
 
@@ -44,7 +44,7 @@ def random_spec(
     )
 
 
-def random_network(spec: ModelSpec, seed: int = 0) -> UNet:
+def random_network(spec: ModelSpec, seed: int = 0) -> SegmentationNetwork:
     """A network of the spec whose batch norms and classes are lively, not near constant."""
     import torch
 

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from geounet.bands import BandSpec
-from geounet.nn import UNet, build
+from geounet.nn import SegmentationNetwork, build
 from geounet.train.augment import Augment, Normalize
 from geounet.train.loss import SegmentationLoss
 from geounet.train.module import SegmentationModule
@@ -30,7 +30,7 @@ from geounet.train.whiten import Whitened, whitening
 class Trained:
     """What training gives."""
 
-    network: UNet
+    network: SegmentationNetwork
     """In float32 on the CPU, in evaluation mode."""
     normalize: Normalize
     """The normalisation it was trained with."""

@@ -7,13 +7,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from geounet.nn import UNet
+from geounet.nn import SegmentationNetwork
 from geounet.tiling import mirror_index, round_up
 from geounet.train.augment import Normalize
 from geounet.train.source import Chip
 
 
-def predict_logits(network: UNet, normalize: Normalize, chip: Chip) -> NDArray[np.float32]:
+def predict_logits(
+    network: SegmentationNetwork, normalize: Normalize, chip: Chip
+) -> NDArray[np.float32]:
     """Logits (classes, height, width) of a chip, as ``geounet segment`` would have them.
 
     One pass over the chip, mirrored at its edges by the halo: the reference that tiled segmentation
@@ -29,7 +31,9 @@ def predict_logits(network: UNet, normalize: Normalize, chip: Chip) -> NDArray[n
         return np.asarray(inner.float().numpy())
 
 
-def predict_labels(network: UNet, normalize: Normalize, chip: Chip) -> NDArray[np.int64]:
+def predict_labels(
+    network: SegmentationNetwork, normalize: Normalize, chip: Chip
+) -> NDArray[np.int64]:
     """Class index (height, width) of a chip."""
     return np.asarray(predict_logits(network, normalize, chip).argmax(axis=0), np.int64)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from geounet.nn import UNet
+from geounet.nn import SegmentationNetwork
 from geounet.train.augment import Normalize
 from geounet.train.predict import predict_logits
 from geounet.train.source import Source
@@ -39,7 +39,7 @@ def best_threshold(
 
 
 def fold_threshold(
-    network: UNet, normalize: Normalize, source: Source, names: Sequence[str]
+    network: SegmentationNetwork, normalize: Normalize, source: Source, names: Sequence[str]
 ) -> float:
     """Shift the bias of a two-class head so that IoU on these chips is largest as it is.
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from geounet.errors import OptionError
 from geounet.nn import UNet
 from geounet.train.augment import Augment
 from geounet.train.loss import SegmentationLoss
@@ -104,7 +105,9 @@ class _FullResolution(nn.Module):
 
     def __init__(self, module: Whitened) -> None:
         super().__init__()
-        network: UNet = module.network
+        network = module.network
+        if not isinstance(network, UNet):
+            raise OptionError("pixel_steps: the warm start is for U-Nets only: set it to 0")
         blocks = (network.encoder[0], network.decoder[-1])
         self.full = [block.get_submodule(i) for block in blocks for i in ("0", "3")]
         kernels = [conv.get_parameter("weight").detach() for conv in self.full]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from geounet.nn import UNet
+from geounet.nn import SegmentationNetwork
 from geounet.train.augment import Normalize
 from geounet.train.source import Source
 
@@ -38,7 +38,7 @@ def whitening(source: Source, names: Sequence[str], normalize: Normalize) -> Ten
 class Whitened(nn.Module):
     """A network on whitened input."""
 
-    def __init__(self, network: UNet, matrix: Tensor) -> None:
+    def __init__(self, network: SegmentationNetwork, matrix: Tensor) -> None:
         super().__init__()
         self.network = network
         self.matrix: Tensor
@@ -50,7 +50,7 @@ class Whitened(nn.Module):
         out: Tensor = self.network(mixed.contiguous(memory_format=torch.channels_last))
         return out
 
-    def fold(self) -> UNet:
+    def fold(self) -> SegmentationNetwork:
         """The network for plain input; law: ``fold()(x) == self(x)``. Leaves ``self`` unusable."""
         first = self.network.encoder[0].get_submodule("0")
         weight = first.get_parameter("weight")
