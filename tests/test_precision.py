@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
-from geounet.engine.torch import fold_batch_norm, in_precision
+from geounet.bands import Normalizer
+from geounet.bundle import load_bundle
+from geounet.engine.torch import TorchEngine, fold_batch_norm, in_precision
 from geounet.nn import build
 from geounet.spec import ArchSpec
+from geounet.testing import random_bundle
+from geounet.testing.bundles import random_spec
 
 
 @pytest.fixture
@@ -45,3 +50,16 @@ def test_float32_stays_as_it_is(network):
         folded = fold_batch_norm(network)
         expected = folded(scene())
         assert torch.equal(in_precision(folded, torch.float32)(scene()), expected)
+
+
+def test_cudnn_does_not_round_to_tf32(tmp_path):
+    spec = random_spec(bands=("red", "nir"))
+    bundle = load_bundle(random_bundle(tmp_path / "a.geounet", spec))
+    engine = TorchEngine(bundle, Normalizer.of(spec.bands, spec.clip), device="cpu")
+    seen = []
+    engine._network.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
+    before = torch.backends.cudnn.allow_tf32
+    size = 2 * engine.halo + engine.stride
+    engine.logits(np.zeros((1, 2, size, size), np.float32), np.ones((1, size, size), bool))
+    assert seen == [False]
+    assert torch.backends.cudnn.allow_tf32 == before

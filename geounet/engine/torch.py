@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -134,7 +135,8 @@ class TorchEngine:
         x = self._upload(_plain(tiles)).float()
         x = (x * scale + offset).clamp(low, high).sub(mean).div(std)
         x = torch.where(self._upload(valid)[:, None], x, torch.zeros((), device=self._device))
-        out: Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
+        with _full_float32():
+            out: Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
         return out
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
@@ -184,6 +186,18 @@ def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
     first.float().register_forward_hook(lambda _conv, _inputs, out: out.to(dtype))
     return network
+
+
+def _full_float32() -> AbstractContextManager[None]:
+    """float32 convolutions as they are: cuDNN would round their input to the ten bits of TF32."""
+    now = torch.backends.cudnn
+    context: AbstractContextManager[None] = now.flags(
+        enabled=now.enabled,
+        benchmark=now.benchmark,
+        deterministic=now.deterministic,
+        allow_tf32=False,
+    )
+    return context
 
 
 def _plain(tiles: NDArray[Any]) -> NDArray[Any]:
