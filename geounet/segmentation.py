@@ -149,6 +149,7 @@ def segment_array(
     scene = open_scene(array)
     bundle, fit = choose_model(scene, options, _LOG.info)
     run = _Run(fit, bundle, options)
+    _warn_of_place(fit, bundle, _warn)
     labels = np.full((fit.scene.info.height, fit.scene.info.width), NODATA, np.uint8)
 
     def keep(strip: Strip) -> None:
@@ -259,7 +260,7 @@ def _warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=4)
+    warnings.warn(text, UserWarning, stacklevel=5)  # whoever calls segment
 
 
 @contextlib.contextmanager

@@ -246,9 +246,13 @@ def test_xarray_in_xarray_out(tmp_path, model, scene) -> None:
     assert labels.odc.geobox == GRID
 
 
+@AFFINE_3
 def test_xarray_without_a_crs_keeps_its_coordinates(model) -> None:
+    """And is told that there is none, at the line that calls."""
     array = array_without_crs()
-    labels = geounet.segment(array, model=model)
+    with pytest.warns(UserWarning, match="DataArray .* has no CRS, so the outputs") as caught:
+        labels = geounet.segment(array, model=model)
+    assert [w.filename for w in caught if w.category is UserWarning] == [__file__]
     assert np.array_equal(labels.values == NODATA, ~VALID)
     assert np.array_equal(labels.x, array.x)
 
