@@ -252,7 +252,7 @@ def tampered(path, good, **changes):
     [
         ({"spec_version": 9}, "spec has version 9; this geounet reads 1"),
         ({"surprise": 1}, "unknown keys: surprise"),
-        ({"arch": {"name": "os", "width": 4, "depth": 2}}, "architecture 'os' is not one of fcn, segnet, unet"),
+        ({"arch": {"name": "os", "width": 4, "depth": 2}}, "architecture 'os' is not one of fcn"),
         ({"arch": {"name": "unet", "width": 5, "depth": 2}}, "the weights do not fit the spec"),
         ({"arch": {"name": "unet", "width": 4.5, "depth": 2}}, "width 4.5"),
         ({"arch": {"name": "unet", "width": 10**9, "depth": 2}}, "width 1000000000"),
