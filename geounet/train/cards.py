@@ -51,10 +51,9 @@ LIMITS_WATER = (
     " and is part of the weights."
 )
 LIMITS_COVER = (
-    "A rough map from one date: about two thirds of the pixels agree with WorldCover at"
-    " places it has not seen, little more than of a random forest on single pixels. It decides"
-    " mostly by the colour of a pixel and little by its surroundings. Grassland, cropland and"
-    " trees are confused with each other; shrubland is hardly ever found; bare and built-up"
-    " are weak; wetland and moss were too rare to be learnt; snow and ice is missing. Not for"
-    " statistics of area, nor for change."
+    "A rough map from one date: a little less than three quarters of the pixels agree with"
+    " WorldCover at places it has not seen. It decides by a pixel and what lies close around it;"
+    " a wider view did not help. Grassland, cropland and trees are confused with each other;"
+    " shrubland is hardly ever found; bare and built-up are weak; wetland and moss were too rare"
+    " to be learnt; snow and ice is missing. Not for statistics of area, nor for change."
 )
