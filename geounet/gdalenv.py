@@ -55,4 +55,4 @@ def is_remote(path: str) -> bool:
     """Whether GDAL reads ``path`` over a network."""
     schemes = ("http://", "https://", "ftp://", "s3://", "gs://", "az://", "abfs://")
     drivers = ("/vsicurl", "/vsis3", "/vsigs", "/vsiaz", "/vsiadls", "/vsioss", "/vsiswift")
-    return path.startswith(schemes) or any(driver in path for driver in drivers)
+    return any(mark in path for mark in schemes + drivers)  # it may lie in an archive there

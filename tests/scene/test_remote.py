@@ -79,6 +79,7 @@ def test_nobody_answers(tmp_path):
         ("/vsizip/vsicurl/https://x.org/a.zip/a.tif", True),
         ("/vsizip/a.zip/a.tif", False),
         ("a.tif", False),
+        ("zip+https://x.org/a.zip!b.tif", True),
         ("/data/http/a.tif", False),
     ],
 )
