@@ -89,6 +89,9 @@ _WORDS = re.compile(r"[^A-Za-z0-9]+")
 _PLACEHOLDER = re.compile(r"band[ _]?\d+", re.IGNORECASE)
 _LONGEST = 3  # words in a name: "short wave infrared 1" is written in many ways, but not in more
 _LISTED = 16  # bands that a message lists
+_QUALITY = ("qa_aerosol", "qa_pixel", "qa_radsat", "scl", "cld", "snw", "msk")
+_NO_MEASUREMENT = frozenset({"alpha", "angle", "aot", "lia", "wvp", *_QUALITY})
+"""Names of bands that come with a scene and are no channel of a sensor."""
 
 
 def canonical_name(text: str) -> str | None:
@@ -167,13 +170,14 @@ def lacking_bands(
     """
     texts = [d or "" for d in descriptions]
     missing = tuple(name for name in needed if not _named(name, texts))
-    unknown = sum(canonical_name(text) is None for text in texts)
+    nameless = [text for text in texts if text.strip().casefold() not in _NO_MEASUREMENT]
+    unknown = sum(canonical_name(text) is None for text in nameless)
     numbers = _numbers(texts)
     for sensor in _possible_sensors(numbers, f"{' '.join(texts)}\n{hint}"):
         without = tuple(n for n in missing if not _bearers(n, numbers, SENSORS[sensor]))
         if numbers and len(without) <= len(missing):
             missing = without
-            unknown = sum(not (canonical_name(text) or band_number(text)) for text in texts)
+            unknown = sum(not (canonical_name(text) or band_number(text)) for text in nameless)
     return missing if unknown < len(missing) else ()
 
 

@@ -58,15 +58,17 @@ def _verdict(scene: SceneReader, spec: ModelSpec, reading: Reading) -> str:
     lacking = lacking_bands(spec.band_names, info.descriptions, hint=info.hint)
     if lacking and reading.bands is None and not info.is_picture:
         return f"no: the scene lacks {' '.join(lacking)}"
+    source = info.source
     try:
         fit = fit_scene(scene, spec, reading)
+        source = fit.scene.info.source
         try:
             check_values(fit, spec)
             note = fit.scene.info.note
         finally:
             _release(fit, scene)
     except GeounetError as error:
-        return "no: " + str(error).removeprefix(f"{info.source}: ")
+        return "no: " + str(error).removeprefix(f"{source}: ")
     return f"fits ({note})" if note else "fits"
 
 

@@ -45,7 +45,7 @@ class StripFeeder:
     """Iterates over the strips of a tile grid.
 
     Rows are read a few whole blocks at a time and those shared by two strips are kept, so that no
-    block is decoded twice; memory holds one padded strip, the rows it shares with the next, and
+    block is asked for twice; memory holds one padded strip, the rows it shares with the next, and
     what was read last, for any scene height.
     """
 

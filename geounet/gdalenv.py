@@ -8,7 +8,8 @@ from typing import Any
 import rasterio
 
 CACHE_BYTES = 32 << 20
-"""Block cache of GDAL. Below a row of blocks of a band, some files are decoded more than once."""
+"""Block cache of GDAL. Where a row of blocks (of all bands, if they are interleaved by pixel) is
+larger, some blocks are decoded more than once."""
 
 READ: Mapping[str, Any] = {
     # rasterio hands the number to GDAL as bytes; "128" would mean 128 bytes and read 6x slower.

@@ -23,6 +23,8 @@ def give_back() -> None:
 def _trim() -> Any:
     """``malloc_trim``; None where there is none (macOS, Windows, musl)."""
     try:
-        return ctypes.CDLL(None).malloc_trim
+        trim = ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):
         return None
+    trim.argtypes = [ctypes.c_size_t]
+    return trim

@@ -198,7 +198,7 @@ def test_what_is_missing_is_listed_with_the_flag():
         (WATER, [f"B{i}" for i in range(1, 8)], "S2A_x", ("nir", "swir1", "swir2")),
         (("VV", "VH"), list(WATER), "", ("VV", "VH")),
         (("VV", "VH"), S2_ALL, "", ("VV", "VH")),
-        (("VV", "VH"), ["VV", "angle"], "", ()),
+        (("VV", "VH"), ["VV", "angle"], "", ("VH",)),
         (("VV", "VH"), ["VV"], "", ("VH",)),
         (("VV", "VH"), ["", ""], "", ()),
     ],
@@ -288,3 +288,10 @@ def test_normalizer():
     valid = np.array([[True, False, True]])
     assert normal(data.astype(float), valid)[0, 0, 1] == 0
     assert not np.isnan(normal(np.full((2, 1, 3), np.nan), np.zeros((1, 3), bool))).any()
+
+
+@pytest.mark.parametrize("extra", [["alpha"], ["SCL", "AOT", "WVP"], ["QA_PIXEL"]])
+def test_a_band_that_is_no_channel_cannot_be_the_missing_one(extra):
+    six = ["blue", "green", "red", "nir", "swir1", "swir2"]
+    assert lacking_bands(["coastal", *six], [*six, *extra]) == ("coastal",)
+    assert lacking_bands(["coastal", *six], [*six, "of unknown kind"]) == ()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
+import subprocess
+import sys
+
 import pytest
 import torch
 
-from geounet.bands import Normalizer
-from geounet.bundle import load_bundle
-from geounet.engine.torch import TorchEngine, fold_batch_norm, in_precision
+from geounet.engine.torch import fold_batch_norm, in_precision
 from geounet.nn import build
 from geounet.spec import ArchSpec
-from geounet.testing import random_bundle
-from geounet.testing.bundles import random_spec
 
 
 @pytest.fixture
@@ -52,14 +50,21 @@ def test_float32_stays_as_it_is(network):
         assert torch.equal(in_precision(folded, torch.float32)(scene()), expected)
 
 
-def test_cudnn_does_not_round_to_tf32(tmp_path):
-    spec = random_spec(bands=("red", "nir"))
-    bundle = load_bundle(random_bundle(tmp_path / "a.geounet", spec))
-    engine = TorchEngine(bundle, Normalizer.of(spec.bands, spec.clip), device="cpu")
-    seen = []
-    engine._network.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.allow_tf32))
-    before = torch.backends.cudnn.allow_tf32
-    size = 2 * engine.halo + engine.stride
-    engine.logits(np.zeros((1, 2, size, size), np.float32), np.ones((1, size, size), bool))
-    assert seen == [False]
-    assert torch.backends.cudnn.allow_tf32 == before
+OF_ALL = ("torch.backends.fp32_precision", "torch.backends.cudnn.conv.fp32_precision")
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch < 2.9")
+@pytest.mark.parametrize("set_by_user", ["", *(f"{name} = 'tf32'" for name in OF_ALL)])
+def test_cudnn_does_not_round_to_tf32(set_by_user):
+    code = f"""if True:
+        import torch
+        from geounet.engine.torch import _full_float32
+        {set_by_user}
+        before = torch.backends.cudnn.conv.fp32_precision
+        with _full_float32(torch.device("cuda")):
+            assert torch.backends.cudnn.conv.fp32_precision == "ieee"
+        assert torch.backends.cudnn.conv.fp32_precision == before
+        with _full_float32(torch.device("cpu")):
+            assert torch.backends.cudnn.conv.fp32_precision == before
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -247,16 +247,17 @@ def test_sample_scenes_are_drawn(samples, tmp_path, sheets):
     assert sheets[0].metres * 900 == pytest.approx(30 * 1024, rel=0.01)
 
 
-def test_files_of_several_resolutions(tmp_path, sheets):
+@pytest.mark.parametrize("crs", ["EPSG:32633", None])
+def test_files_of_several_resolutions(tmp_path, sheets, crs):
     """As a product is delivered: with bands that the map was not made of, on other grids."""
     steps = {"B08_10m": 10, "B02_20m": 20, "B03_20m": 20, "B04_20m": 20, "B01_60m": 60}
     files = [
         write(tmp_path / f"S2A_{name}.tif", np.full((1200 // step,) * 2, step, np.uint8),
-              transform=rasters.at(step))
+              transform=rasters.at(step), crs=crs)
         for name, step in steps.items()
     ]  # fmt: skip
     codes = np.arange(3600, dtype=np.uint8).reshape(60, 60) % 2
-    classes = write(tmp_path / "classes.tif", codes, transform=rasters.at(20), nodata=255)
+    classes = write(tmp_path / "classes.tif", codes, transform=rasters.at(20), nodata=255, crs=crs)
     argv = [*files, classes, tmp_path / "a.png"]
     assert main(["quicklook", *map(str, argv)]) == 0
     assert sheets[0].title == "S2A"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -135,7 +136,7 @@ class TorchEngine:
         x = self._upload(_plain(tiles)).float()
         x = (x * scale + offset).clamp(low, high).sub(mean).div(std)
         x = torch.where(self._upload(valid)[:, None], x, torch.zeros((), device=self._device))
-        with _full_float32():
+        with _full_float32(self._device):
             out: Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
         return out
 
@@ -188,16 +189,30 @@ def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     return network
 
 
-def _full_float32() -> AbstractContextManager[None]:
+@contextmanager
+def _full_float32(device: torch.device) -> Iterator[None]:
     """float32 convolutions as they are: cuDNN would round their input to the ten bits of TF32."""
-    now = torch.backends.cudnn
-    context: AbstractContextManager[None] = now.flags(
-        enabled=now.enabled,
-        benchmark=now.benchmark,
-        deterministic=now.deterministic,
-        allow_tf32=False,
-    )
-    return context
+    if device.type != "cuda":
+        yield
+        return
+    with _ieee(torch.backends.cudnn):
+        yield
+
+
+@contextmanager
+def _ieee(cudnn: Any) -> Iterator[None]:
+    if not hasattr(cudnn, "conv"):  # torch < 2.9, where there is one switch for all of cuDNN
+        before, cudnn.allow_tf32 = cudnn.allow_tf32, False
+        try:
+            yield
+        finally:
+            cudnn.allow_tf32 = before
+        return
+    before, cudnn.conv.fp32_precision = cudnn.conv.fp32_precision, "ieee"
+    try:
+        yield
+    finally:
+        cudnn.conv.fp32_precision = before
 
 
 def _plain(tiles: NDArray[Any]) -> NDArray[Any]:

@@ -55,8 +55,8 @@ class SceneInfo:
 
     @property
     def descriptions(self) -> tuple[str, ...]:
-        """One text a band, empty where it is unknown or no data, to match a model's bands."""
-        return tuple("" if band.is_alpha else band.name for band in self.bands)
+        """One text a band, empty where it is unknown, to match a model's bands."""
+        return tuple("alpha" if band.is_alpha else band.name for band in self.bands)
 
     @property
     def is_picture(self) -> bool:

@@ -60,8 +60,15 @@ class StackScene:
         self.__init__(**state)  # type: ignore[misc]
 
     def only(self, bands: Sequence[int], pixel_size: tuple[float, float]) -> StackScene:
-        """The scene of just these bands (1-based), on a grid for these sizes of pixels."""
-        return StackScene([self._paths[b - 1] for b in bands], pixel_size=pixel_size)
+        """The scene of just these bands (1-based), on its own grid if one was given to it.
+
+        Otherwise on a grid for these sizes of pixels, or for those given to it.
+        """
+        return StackScene(
+            [self._paths[b - 1] for b in bands],
+            pixel_size=self._pixel_size or pixel_size,
+            grid=self._given,
+        )
 
     def on(self, grid: GeoBox) -> StackScene:
         """The scene on another grid, which has a place in common with it.
@@ -70,7 +77,8 @@ class StackScene:
             SceneError: It has none.
         """
         info = self.info
-        if not (info.georeferenced and grid.crs is not None and overlap(info.geobox, grid)):
+        alike = (info.geobox.crs is None) is (grid.crs is None)
+        if not (info.georeferenced and alike and overlap(info.geobox, grid)):
             raise SceneError(
                 f"{info.source} does not lie where the other raster does: are they of one scene?"
             )

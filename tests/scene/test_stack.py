@@ -326,3 +326,15 @@ def test_common_name(paths, name):
 def test_what_is_no_scene(source):
     with pytest.raises(SceneError, match="is no scene: give a path, a list of paths or an xarray"):
         open_scene(source)
+
+
+def test_a_given_grid_stays_when_bands_are_picked(tmp_path):
+    files = [
+        write(tmp_path / f"B{i}.tif", np.ones((64 // i, 64 // i), np.uint8), transform=at(10 * i))
+        for i in (1, 2)
+    ]
+    grid = StackScene(files[1:]).info.geobox
+    picked = StackScene(files, grid=grid).only([2, 1], (10, 60))
+    assert picked.info.geobox == grid
+    assert StackScene(files, pixel_size=(15, 60)).only([2, 1], (10, 60)).info.geobox == grid
+    assert StackScene(files).only([2, 1], (10, 60)).info.geobox.shape == (64, 64)
