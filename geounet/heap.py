@@ -6,25 +6,32 @@ import ctypes
 from functools import cache
 from typing import Any
 
+_MMAP_THRESHOLD = -3  # of mallopt, in glibc's malloc.h
+_LARGE = 2 << 20
+
+
+def give_back_large() -> None:
+    """From now on, memory of 2 MB and more goes back to the system as soon as it is freed (glibc).
+
+    glibc raises by itself the size from which it does that, to that of the largest array so far;
+    arrays of a tile and of a strip then stay with the thread that made them, and add up.
+    """
+    mallopt = _function("mallopt")
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, _LARGE)
+
 
 def give_back() -> None:
-    """Hand free memory back to the system, where the C library knows how (glibc).
-
-    glibc keeps what was freed in an arena for each thread, up to tens of MB under the last thing
-    in use, and raises by itself the size from which it does not. Arrays of a strip are of that
-    size: kept, they add up over the threads and the strips of a run.
-    """
-    trim = _trim()
+    """Hand what was freed under something that is in use back to the system (glibc)."""
+    trim = _function("malloc_trim")
     if trim is not None:
-        trim(0)
+        trim(ctypes.c_size_t(0))
 
 
 @cache
-def _trim() -> Any:
-    """``malloc_trim``; None where there is none (macOS, Windows, musl)."""
+def _function(name: str) -> Any:
+    """One of the C library's own; None where there is none (macOS, Windows, musl)."""
     try:
-        trim = ctypes.CDLL(None).malloc_trim
+        return getattr(ctypes.CDLL(None), name)
     except (AttributeError, OSError, TypeError):
         return None
-    trim.argtypes = [ctypes.c_size_t]
-    return trim

@@ -117,6 +117,7 @@ def run_segment(
         progress: Hears how far the run is.
     """
     start = time.perf_counter()
+    heap.give_back_large()
     with _closing(open_scene(source)) as scene:
         bundle, fit = choose_model(scene, options, say)
         paths = OutputPaths.of(scene.info, bundle.spec.name, options)
