@@ -170,6 +170,15 @@ class BoundaryScore:
         self._count("predicted", ours, theirs, core)
         self._count("labelled", theirs, ours, core)
 
+    def counts(self, code: int) -> tuple[int, int, int, int]:
+        """Boundary pixels of a class: predicted, of these within the tolerance; labelled, of these.
+
+        Sums of these over parts of a set give the score of the set.
+        """
+        sides = ("predicted", "labelled")
+        both = [(self._total[side, code], self._found[side, code]) for side in sides]
+        return (*both[0], *both[1])
+
     def f1(self, code: int) -> float:
         """Boundary F1 of a class; NaN: it has no boundary in either raster."""
         hits = [self._found[side, code] for side in ("predicted", "labelled")]
