@@ -29,6 +29,10 @@ class ModelError(GeounetError):
     """A model bundle is missing, damaged, or asks for what this version does not have."""
 
 
+class DataError(GeounetError):
+    """Images and labels that cannot be learnt from; the message lists all that is wrong at once."""
+
+
 class OutputError(GeounetError):
     """A result cannot be written."""
 
