@@ -80,7 +80,9 @@ class PolygonLabels:
         """Nothing is open."""
 
 
-def read_drawing(path: Path, classes: ClassScheme, field: str | None) -> Drawing:
+def read_drawing(
+    path: Path, classes: ClassScheme, field: str | None, ignore: frozenset[int] = frozenset()
+) -> Drawing:
     """The polygons of a vector file with their class.
 
     Args:
@@ -88,6 +90,7 @@ def read_drawing(path: Path, classes: ClassScheme, field: str | None) -> Drawing
         classes: A value of the field is the name of one of these, or its code.
         field: None: the one field that holds classes only. Of several that say the same of each
             polygon (a name and a code), the first.
+        ignore: Codes that may be drawn too.
 
     Raises:
         DataError: Unreadable, no or several layers of polygons, no CRS, no field that fits, several
@@ -101,8 +104,10 @@ def read_drawing(path: Path, classes: ClassScheme, field: str | None) -> Drawing
         raise DataError(f"{path} holds {kinds}: draw the classes as polygons")
     if frame.crs is None:
         raise DataError(f"{path} has no CRS: set one, e.g. ogr2ogr -a_srs EPSG:4326 OUT IN")
-    field = _field(frame, classes, field, path)
-    codes = _codes(frame[field].tolist(), classes)
+    named = {name.casefold(): code for name, code in zip(classes.names, classes.codes, strict=True)}
+    named |= {str(code): code for code in (*classes.codes, *ignore)}
+    field = _field(frame, named, field, path)
+    codes = _codes(frame[field].tolist(), named)
     wrong = sorted({str(v) for v, c in zip(frame[field], codes, strict=True) if c is None})
     if wrong:
         raise DataError(f"{path}: field {field} holds what is no class ({listing(wrong)})")
@@ -133,17 +138,17 @@ def _read(path: Path) -> tuple[str, Any]:
         ) from error
 
 
-def _field(frame: Any, classes: ClassScheme, field: str | None, path: Path) -> str:
+def _field(frame: Any, named: dict[str, int], field: str | None, path: Path) -> str:
     fields = [str(name) for name in frame.columns if name != frame.geometry.name]
     if field is not None:
         if field not in fields:
             raise DataError(f"{path} has no field {field!r}: choose from {listing(fields)}")
         return field
-    coded = {name: _codes(frame[name].tolist(), classes) for name in fields}
+    coded = {name: _codes(frame[name].tolist(), named) for name in fields}
     fit = {name: codes for name, codes in coded.items() if None not in codes}
     if not fit:
         raise DataError(
-            f"{path}: no field holds only {listing(classes.names)} (or their codes): name it with"
+            f"{path}: no field holds only {listing(named)}: name it with"
             f" --class-field; there are {listing(fields) or 'none'}"
         )
     first = next(iter(fit))
@@ -152,8 +157,7 @@ def _field(frame: Any, classes: ClassScheme, field: str | None, path: Path) -> s
     return first
 
 
-def _codes(values: Sequence[Any], classes: ClassScheme) -> list[int | None]:
-    named = {name.casefold(): code for name, code in zip(classes.names, classes.codes, strict=True)}
+def _codes(values: Sequence[Any], named: dict[str, int]) -> list[int | None]:
     return [_code(value, named) for value in values]
 
 
@@ -161,8 +165,8 @@ def _code(value: Any, named: dict[str, int]) -> int | None:
     text = str(value).strip().casefold()
     if text in named:
         return named[text]
-    try:
+    try:  # whole numbers come as floats where a field has gaps
         number = float(text)
     except ValueError:
         return None
-    return int(number) if number in named.values() else None
+    return named.get(str(int(number))) if number.is_integer() else None

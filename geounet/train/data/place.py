@@ -1,0 +1,70 @@
+"""What lies on the same ground stays together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import shapely
+from odc.geo.geobox import GeoBox
+
+from geounet.window import Window
+
+
+class Groups:
+    """Things that belong together, and what belongs to those."""
+
+    def __init__(self, count: int) -> None:
+        self._parent = list(range(count))
+
+    def root(self, one: int) -> int:
+        """The same for all that belong together."""
+        while self._parent[one] != one:
+            self._parent[one] = self._parent[self._parent[one]]
+            one = self._parent[one]
+        return one
+
+    def join(self, ones: Sequence[int]) -> None:
+        """They belong together."""
+        for other in ones[1:]:
+            self._parent[self.root(other)] = self.root(ones[0])
+
+    def members(self) -> list[list[int]]:
+        """Every thing once, by group, in order of the first."""
+        groups: dict[int, list[int]] = {}
+        for one in range(len(self._parent)):
+            groups.setdefault(self.root(one), []).append(one)
+        return list(groups.values())
+
+
+def footprints(parts: Sequence[tuple[GeoBox, Window]]) -> list[Any]:
+    """Polygons of windows of grids in one CRS, a pixel smaller on each side.
+
+    Neighbours whose grids differ by rounding, or by a row, are no overlap.
+    """
+    crs = {str(grid.crs) for grid, _ in parts}
+    shapes = []
+    for grid, window in parts:
+        inner = window.grow(-1) if min(window.height, window.width) > 2 else window
+        extent = grid[inner.slices].extent
+        shapes.append((extent if len(crs) == 1 else extent.to_crs("EPSG:4326")).geom)
+    return shapes
+
+
+def overlaps(shapes: Sequence[Any]) -> list[tuple[int, int]]:
+    """Pairs of polygons that have some ground in common, each pair once."""
+    first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
+    return [(a, b) for a, b in zip(first.tolist(), second.tolist(), strict=True) if a < b]
+
+
+def clusters(shapes: Sequence[Any]) -> list[list[int]]:
+    """Indices of polygons that overlap, directly or through others."""
+    return grouped(len(shapes), overlaps(shapes))
+
+
+def grouped(count: int, together: Iterable[Sequence[int]]) -> list[list[int]]:
+    """Indices 0 to ``count`` in groups; each of ``together`` is in one."""
+    groups = Groups(count)
+    for ones in together:
+        groups.join(ones)
+    return groups.members()
