@@ -75,6 +75,13 @@ def regions(blocks: Iterable[Block]) -> list[Window]:
     return [_window(cells[r[0], r[1]], cells[r[2], r[3]]) for r in kept]
 
 
+def worthwhile(windows: Sequence[Window], blocks: Iterable[Block], side: int) -> list[Window]:
+    """Regions into which a square fits, and of the others those that alone hold some block."""
+    fit = [w for w in windows if min(w.height, w.width) >= side]
+    left = [b.window for b in blocks if not any(w.contains(b.window) for w in fit)]
+    return [w for w in windows if w in fit or any(w.contains(one) for one in left)]
+
+
 def _grown(
     cell: tuple[int, int], cells: Iterable[tuple[int, int]], *, rows_first: bool
 ) -> tuple[int, int, int, int]:
@@ -100,9 +107,7 @@ def _grown(
 
 
 def _holds(one: tuple[int, int, int, int], other: tuple[int, int, int, int]) -> bool:
-    return (
-        one[0] <= other[0] and one[1] <= other[1] and other[2] <= one[2] and other[3] <= one[3]
-    )
+    return one[0] <= other[0] and one[1] <= other[1] and other[2] <= one[2] and other[3] <= one[3]
 
 
 def _window(first: Window, last: Window) -> Window:

@@ -65,9 +65,7 @@ def open_data(request: DataRequest, *, say: Say | None = None) -> PairSource:
     return MapSource(content, found) if on_map else PictureSource(content)
 
 
-def _pair(
-    one: Opened, request: DataRequest, bands: Bands, codes: LabelCodes, cache: Cache
-) -> Pair:
+def _pair(one: Opened, request: DataRequest, bands: Bands, codes: LabelCodes, cache: Cache) -> Pair:
     info = one.image.info
     return Pair(
         name=one.name,
@@ -97,9 +95,7 @@ def _on_ground(pairs: Sequence[Pair], found: Sequence[Sheet], request: DataReque
         for block in cut_here:
             blocks.setdefault(block.pair, []).append(block)
     ordered = [
-        block
-        for i in sorted(blocks)
-        for block in sorted(blocks[i], key=lambda b: (b.row, b.col))
+        block for i in sorted(blocks) for block in sorted(blocks[i], key=lambda b: (b.row, b.col))
     ]
     return _Layout(blocks=ordered, around=around)
 
@@ -175,6 +171,7 @@ def _content(
         classes=request.classes,
         notes=(*notes, *why),
         tagged=not pairs[0].scaling.nothing,
+        patch=request.patch,
     )
 
 
@@ -197,7 +194,9 @@ def _groups(
                 f"{request.groups} names none of the images ({listing(missing)}): write their stems"
             )
         if missing:
-            notes.append(f"{len(missing)} images in no group are each their own: {listing(missing)}")
+            notes.append(
+                f"{len(missing)} images in no group are each their own: {listing(missing)}"
+            )
         return groups, notes
     groups, shared = by_place(blocks, pairs, around, on_map=on_map)
     notes = [f"{len(groups)} groups of {len(blocks)} chips"]

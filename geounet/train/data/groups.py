@@ -26,7 +26,7 @@ def read_groups(path: Path) -> dict[str, str]:
         raise DataError(f"{path} cannot be read ({error}): give a JSON or CSV file") from error
     groups = _from_json(text, path) if path.suffix.lower() == ".json" else _from_csv(text)
     if not groups:
-        raise DataError(f"{path} holds no groups: write lines of stem,group or a JSON list of lists")
+        raise DataError(f"{path} holds no groups: write lines of stem,group, or lists")
     return groups
 
 

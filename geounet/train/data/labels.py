@@ -20,6 +20,7 @@ from geounet.evaluate import check_same_grid
 from geounet.gdalenv import read_env
 from geounet.scene import MemoryScene, SceneInfo, SceneReader, open_scene
 from geounet.scene.grid import overlap
+from geounet.train.data.place import wkt
 from geounet.window import Window
 
 Values = tuple[NDArray[Any], NDArray[np.bool_]]
@@ -99,7 +100,7 @@ class AlignedLabels:
             masked = source.nodata is not None or "alpha" in [c.name for c in source.colorinterp]
             warped = WarpedVRT(
                 source,
-                crs=self._grid.crs.to_wkt(),
+                crs=wkt(self._grid),
                 transform=self._grid.affine,
                 height=self._grid.shape[0],
                 width=self._grid.shape[1],

@@ -66,7 +66,7 @@ def list_files(where: str | Path, suffixes: Sequence[str]) -> tuple[Path, ...]:
     elif path.exists():
         found = [path]
     else:
-        found = [Path(p) for p in glob.glob(str(where), recursive=True) if Path(p).is_file()]
+        found = [Path(p) for p in glob.glob(str(where), recursive=True) if Path(p).is_file()]  # noqa: PTH207  absolute patterns, too
     if not found:
         what = f"holds no {' '.join(suffixes)} file" if path.is_dir() else "does not exist"
         raise DataError(f"{where} {what}: check the path")
@@ -130,5 +130,5 @@ def _affixes(stems: Sequence[str]) -> list[Affix]:
 
 
 def _common(counts: Counter[str], total: int) -> list[str]:
-    shared = [text for text, count in counts.items() if 2 * count > total and total > 1]
+    shared = [text for text, count in counts.items() if 2 * count > total > 1]
     return ["", *sorted(shared, key=len)[:_CANDIDATES]]

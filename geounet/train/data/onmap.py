@@ -36,6 +36,7 @@ from geounet.errors import DataError
 from geounet.train.data.blocks import Block, counts, neighbourhood
 from geounet.train.data.pair import Pair
 from geounet.train.data.pairs import Content, PairSource, Region
+from geounet.train.data.place import wkt
 from geounet.train.data.polygons import Drawing
 from geounet.window import Window
 
@@ -121,7 +122,7 @@ def sheets(
     for i, pair in enumerate(pairs):
         grid = pair.info.geobox
         sizes = f"{abs(grid.affine.a):.6g} {abs(grid.affine.e):.6g}"  # 1e-14 is no other size
-        alike.setdefault((grid.crs.to_wkt(), sizes), []).append(i)
+        alike.setdefault((wkt(grid), sizes), []).append(i)
     return [_sheet(own, pairs, files, drawings) for own in alike.values()]
 
 
@@ -132,7 +133,7 @@ def _sheet(
     drawings: Sequence[Drawing | None],
 ) -> Sheet:
     grids = [pairs[i].info.geobox for i in members]
-    crs = CRS.from_wkt(grids[0].crs.to_wkt())
+    crs = CRS.from_wkt(wkt(grids[0]))
     res = abs(grids[0].affine.a), abs(grids[0].affine.e)
     regions = [Region(pair=i, window=pairs[i].info.window) for i in members]
     paths = [str(files[i][0]) for i in members]
@@ -192,7 +193,7 @@ def ground_blocks(
             grid = sheet.grids[k]
             found = pixels(grid, (x.start, y.start, x.stop, y.stop))
             window = found.intersect(_whole(grid))
-            if 0 <= row and col < cols and window.size:
+            if row >= 0 and col < cols and window.size:
                 i = sheet.members[k]
                 name = f"{sheet.both.datasets[0].pairs[i].name}:{row}:{col}"
                 blocks.append(Block(name=name, pair=i, row=row, col=col, window=window))

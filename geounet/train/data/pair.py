@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class Pair:
         shape = (len(self.bands), window.height, window.width)
         out = np.full(shape, np.nan, np.float32)
         for tile, part in self._tiles(window, within):
-            data, valid = self.cache.get(("image", id(self), tile), lambda t=tile: self._image(t))
+            data, valid = self.cache.get(("image", id(self), tile), partial(self._image, tile))
             rows, cols = part.relative_to(tile).slices
             to = (slice(None), *part.relative_to(window).slices)
             out[to] = data[:, rows, cols]
@@ -86,7 +87,7 @@ class Pair:
         """(height, width): channel, or :data:`~geounet.train.source.IGNORE`, as outside."""
         out = np.full((window.height, window.width), IGNORE, np.int64)
         for tile, part in self._tiles(window, within):
-            (label,) = self.cache.get(("label", id(self), tile), lambda t=tile: self._label(t))
+            (label,) = self.cache.get(("label", id(self), tile), partial(self._label, tile))
             rows, cols = part.relative_to(tile).slices
             out[part.relative_to(window).slices] = _CHANNEL[label[rows, cols]]
         return out

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from geounet.classes import ClassScheme
 from geounet.errors import DataError
-from geounet.train.data.blocks import Block, regions
+from geounet.train.data.blocks import Block, regions, worthwhile
 from geounet.train.data.pair import Pair
 from geounet.train.data.prefetch import PrefetchLoader
 from geounet.train.source import Chip
@@ -54,6 +54,8 @@ class Content:
     """What is told apart."""
     notes: tuple[str, ...]
     """What the user must hear: how files were matched, read and grouped."""
+    patch: int
+    """Side of a training patch as it was asked for."""
     tagged: bool
     """Whether scale and offset come from tags or options: values are not as stored."""
 
@@ -105,6 +107,11 @@ class PairSource(ABC):
         """What the label of a chip holds, without reading it again."""
         return self._pixels[name]
 
+    def position(self, name: str) -> tuple[int, int, int]:
+        """Image, row and column of a chip."""
+        block = self._blocks[name]
+        return block.pair, block.row, block.col
+
     def size(self, name: str) -> int:
         """Pixels of a chip."""
         return self._blocks[name].window.size
@@ -132,8 +139,8 @@ class PairSource(ABC):
         self, names: Sequence[str], *, size: int, batch: int, steps: int, seed: int
     ) -> DataLoader[dict[str, Any]]:
         """See :meth:`geounet.train.source.Source.batches`."""
-        places = self._regions(names)
-        side = patch_side(size, places)
+        side = patch_side(size, self._regions(names, 1))
+        places = self._regions(names, side)
         patches = self._patches(places, side, steps * batch, seed)
         # a generator of its own: the loop's random numbers do not depend on when data are read
         own = torch.Generator().manual_seed(seed)
@@ -145,12 +152,32 @@ class PairSource(ABC):
     ) -> Dataset[dict[str, Any]]:
         """``count`` random patches in a fixed order."""
 
-    def _regions(self, names: Sequence[str]) -> list[Region]:
+    def cramped(self, names: Sequence[str]) -> float:
+        """Share of the pixels of these chips that no whole patch can show."""
+        places = self._regions(names, 1)
+        side = patch_side(self.content.patch, places)
+        inside: dict[int, list[Window]] = {}
+        for place in places:
+            if min(place.window.height, place.window.width) >= side:
+                inside.setdefault(place.pair, []).append(place.window)
+        blocks = [self._blocks[name] for name in names]
+        lost = [
+            block.window.size
+            for block in blocks
+            if not any(w.contains(block.window) for w in inside.get(block.pair, ()))
+        ]
+        return sum(lost) / sum(block.window.size for block in blocks)
+
+    def _regions(self, names: Sequence[str], side: int) -> list[Region]:
         by_pair: dict[int, list[Block]] = {}
         for name in names:
             block = self._blocks[name]
             by_pair.setdefault(block.pair, []).append(block)
-        places = [Region(pair=i, window=w) for i, own in by_pair.items() for w in regions(own)]
+        places = [
+            Region(pair=i, window=window)
+            for i, own in by_pair.items()
+            for window in worthwhile(regions(own), own, side)
+        ]
         if not places:
             raise DataError("there is no chip to cut patches from: give at least one")
         return places

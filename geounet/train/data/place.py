@@ -37,12 +37,17 @@ class Groups:
         return list(groups.values())
 
 
+def wkt(grid: GeoBox) -> str:
+    """The CRS of a grid; empty where it has none."""
+    return "" if grid.crs is None else grid.crs.to_wkt()
+
+
 def footprints(parts: Sequence[tuple[GeoBox, Window]]) -> list[Any]:
     """Polygons of windows of grids in one CRS, a pixel smaller on each side.
 
     Neighbours whose grids differ by rounding, or by a row, are no overlap.
     """
-    crs = {str(grid.crs) for grid, _ in parts}
+    crs = {wkt(grid) for grid, _ in parts}
     shapes = []
     for grid, window in parts:
         inner = window.grow(-1) if min(window.height, window.width) > 2 else window
@@ -53,6 +58,8 @@ def footprints(parts: Sequence[tuple[GeoBox, Window]]) -> list[Any]:
 
 def overlaps(shapes: Sequence[Any]) -> list[tuple[int, int]]:
     """Pairs of polygons that have some ground in common, each pair once."""
+    if not shapes:
+        return []
     first, second = shapely.STRtree(shapes).query(shapes, predicate="intersects")
     return [(a, b) for a, b in zip(first.tolist(), second.tolist(), strict=True) if a < b]
 

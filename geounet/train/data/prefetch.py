@@ -54,9 +54,7 @@ def _fill(
         _put(("error", error), ready, stop)
 
 
-def _put(
-    item: tuple[str, Any], ready: queue.Queue[tuple[str, Any]], stop: threading.Event
-) -> bool:
+def _put(item: tuple[str, Any], ready: queue.Queue[tuple[str, Any]], stop: threading.Event) -> bool:
     """Whether it was put before the iteration ended."""
     while not stop.is_set():
         try:

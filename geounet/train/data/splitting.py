@@ -19,6 +19,7 @@ from geounet.train.data.pairs import PairSource
 from geounet.train.data.problems import listing
 
 _DRAWS = 256  # splits that are tried
+_BEST = 64  # of them are looked at for their room for patches
 
 Val = float | str | Path | Sequence[str]
 """A fraction, names of chips or images, or a folder or file that names them."""
@@ -75,9 +76,14 @@ def _fraction(source: PairSource, fraction: float, seed: int) -> list[str]:
             " a smaller --patch, say with --groups what belongs together, or train with --val 0"
         )
     counts = np.array([_counts(source, group) for group in groups], float)
+    places = np.array([source.position(group[0]) for group in groups])
     rng = np.random.default_rng(seed)
-    draws = [_draw(counts.sum(axis=1), fraction, rng) for _ in range(_DRAWS)]
-    best = min(draws, key=lambda inside: _miss(counts, inside, fraction))
+    sizes = counts.sum(axis=1)
+    draws = [_draw(sizes, fraction, _order(places, rng)) for _ in range(_DRAWS)]
+    best = min(
+        sorted(draws, key=lambda inside: _miss(counts, inside, fraction))[:_BEST],
+        key=lambda inside: _miss(counts, inside, fraction) + _cramped(source, inside),
+    )
     return [name for i in np.flatnonzero(best) for name in groups[i]]
 
 
@@ -85,20 +91,37 @@ def _counts(source: PairSource, names: Sequence[str]) -> list[int]:
     return np.sum([source.pixels(name).classes for name in names], axis=0).tolist()  # type: ignore[no-any-return]
 
 
+def _order(places: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Groups in random order; of a cut scene, every other time from one block outwards.
+
+    Blocks here and there would leave no room for a patch between them.
+    """
+    if not places[:, 1:].any() or rng.random() < 0.5:
+        return rng.permutation(len(places))
+    first = places[rng.integers(len(places))]
+    far = np.hypot(*(places[:, 1:] - first[1:]).T) + 1e3 * (places[:, 0] != first[0])
+    return np.asarray(np.argsort(far + rng.random(len(far)), kind="stable"))
+
+
+def _cramped(source: PairSource, inside: NDArray[np.bool_]) -> float:
+    names = [n for i in np.flatnonzero(~inside) for n in source.groups[i]]
+    return source.cramped(names)
+
+
 def _draw(
-    sizes: NDArray[np.float64], fraction: float, rng: np.random.Generator
+    sizes: NDArray[np.float64], fraction: float, order: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Groups in random order until the fraction is reached, or nearly."""
+    """Groups in this order until the fraction is reached, or nearly."""
     inside = np.zeros(len(sizes), bool)
     left = fraction * sizes.sum()
-    for i in rng.permutation(len(sizes)):
+    for i in order:
         if not inside.any() or sizes[i] <= 2 * left:
             inside[i] = True
             left -= sizes[i]
         if left <= 0:
             break
     if inside.all():
-        inside[rng.integers(len(sizes))] = False
+        inside[order[-1]] = False
     return inside
 
 
