@@ -47,10 +47,14 @@ class Augment(nn.Module):
         super().__init__()
         self.how = how
         self.normalize = normalize
-        self.moves = ka.AugmentationSequential(
-            *_moves(how),
-            data_keys=[DataKey.INPUT, DataKey.MASK],
-            extra_args={DataKey.MASK: {"resample": Resample.NEAREST, "align_corners": False}},
+        self.moves = (
+            ka.AugmentationSequential(
+                *moves,
+                data_keys=[DataKey.INPUT, DataKey.MASK],
+                extra_args={DataKey.MASK: {"resample": Resample.NEAREST, "align_corners": False}},
+            )
+            if (moves := _moves(how))
+            else None  # kornia refuses an empty sequence
         )
 
     @torch.no_grad()
@@ -69,7 +73,8 @@ class Augment(nn.Module):
         # 0 is what kornia fills with, so the label moves as index - IGNORE, at least 0
         label = torch.where(valid, mask[:, None] - IGNORE, 0)
         carried = torch.cat([label.float(), valid.float()], dim=1)
-        x, carried = self.moves(x, carried)
+        if self.moves is not None:
+            x, carried = self.moves(x, carried)
         label, valid = carried[:, 0].round().long(), carried[:, 1:2] > 0.5
         x = self._silence(x) * valid
         return x, label + IGNORE
@@ -112,13 +117,21 @@ class Augment(nn.Module):
 
 
 def _moves(how: Augmentation) -> list[Any]:
-    moves: list[Any] = [
-        ka.RandomHorizontalFlip(p=0.5),
-        ka.RandomVerticalFlip(p=0.5),
-        ka.RandomRotation90(times=(0, 3), p=1.0),
-    ]
+    moves: list[Any] = []
+    if how.flip_horizontal:
+        moves.append(ka.RandomHorizontalFlip(p=0.5))
+    if how.flip_vertical:
+        moves.append(ka.RandomVerticalFlip(p=0.5))
+    if how.quarter_turns:
+        moves.append(ka.RandomRotation90(times=(0, 3), p=1.0))
     if how.degrees or how.scale != (1.0, 1.0):
         moves.append(ka.RandomAffine(degrees=how.degrees, scale=how.scale, p=how.warp_share))
+    if how.brightness:
+        span = (1 - how.brightness, 1 + how.brightness)
+        moves.append(ka.RandomBrightness(span, clip_output=False, p=0.5))
+    if how.contrast:
+        span = (1 - how.contrast, 1 + how.contrast)
+        moves.append(ka.RandomContrast(span, clip_output=False, p=0.5))
     if how.noise:
         moves.append(ka.RandomGaussianNoise(std=how.noise, p=0.5))
     if how.holes:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from geounet.bands import BandSpec
+from geounet.errors import OptionError
 from geounet.nn import SegmentationNetwork, build
 from geounet.train.augment import Augment, Normalize
+from geounet.train.batches import Batches
+from geounet.train.checkpoint import resumable
+from geounet.train.loop import Job, train
 from geounet.train.loss import SegmentationLoss
 from geounet.train.module import SegmentationModule
 from geounet.train.norms import calibrate
 from geounet.train.recipe import Recipe
+from geounet.train.run import EpochRecord, Run
 from geounet.train.source import Source
 from geounet.train.statistics import band_statistics, class_shares
 from geounet.train.threshold import fold_threshold
 from geounet.train.warm import warm_start
-from geounet.train.whiten import Whitened, whitening
+from geounet.train.whiten import Whitened, whitenable, whitening
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,69 +39,90 @@ class Trained:
     bands: tuple[BandSpec, ...]
     """Statistics of the training part."""
     loss: float
-    """Mean loss over the run."""
+    """Mean loss over the last epoch."""
     seconds: float
-    """Wall time."""
+    """Wall time, of this process."""
+    history: tuple[EpochRecord, ...]
+    """One an epoch."""
+    best_epoch: int | None
+    """Whose weights these are; None: the last's, since nothing was validated."""
+    notes: tuple[str, ...]
+    """What was done to need less memory."""
 
 
-def fit(recipe: Recipe, source: Source, names: Sequence[str], seed: int) -> Trained:
+def fit(
+    recipe: Recipe,
+    source: Source,
+    names: Sequence[str],
+    seed: int,
+    *,
+    validate: Sequence[str] = (),
+    run: Run | None = None,
+) -> Trained:
     """Train on these chips, less those that the recipe leaves out.
 
-    The same arguments give the same weights on the same machine and versions.
+    The same arguments give the same weights on the same machine and versions; on a CPU also where
+    the run was stopped, or killed, and resumed.
+
+    Args:
+        recipe: What is trained, and how it learns.
+        source: Where chips come from.
+        names: Chips to train on.
+        seed: Another one gives other weights.
+        validate: Chips to choose the best epoch by; empty: the last epoch's weights are kept.
+        run: Where and how; None: on the best device, and nothing is written.
 
     Raises:
         ModelError: An architecture that is not there.
+        OptionError: Options that do not go together, or a checkpoint of another run.
+        DeviceError: A device or a precision that is not here.
+        SystemExit: SIGTERM.
     """
-    start = time.perf_counter()
+    start, run = time.perf_counter(), run or Run()
     names = [name for name in names if name not in recipe.leave_out]
+    if shared := sorted(set(names) & set(validate)):
+        raise OptionError(f"{shared[0]} is both trained on and validated on: keep them apart")
+    checkpoint = resumable(run)
     lightning.seed_everything(seed, verbose=False)
     bands = band_statistics(source, names, recipe.clip)
     normalize = Normalize(bands, recipe.clip)
-    network = build(recipe.arch, len(bands), len(source.classes))
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    whitened = Whitened(network, whitening(source, names, normalize))
-    augment = Augment(recipe.augmentation, normalize)
-    loss = SegmentationLoss(recipe, list(class_shares(source, names)))
-    warm_start(whitened, augment, loss, source, names, recipe)
-    if recipe.freeze_norms:
-        few = source.batches(names, size=recipe.crop, batch=16, steps=12, seed=seed)
-        calibrate(whitened, augment, few)
-    module = SegmentationModule(recipe, whitened, augment, loss)
-    batches = source.batches(
-        names, size=recipe.crop, batch=recipe.batch, steps=recipe.steps, seed=seed
-    )
-    trainer = _trainer(recipe)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Lightning's advice on workers; torch's on its own API
-        trainer.fit(module, batches)
-    network = module.network.cpu().fold().eval().requires_grad_(requires_grad=False)
+    module = _module(recipe, source, names, normalize)
+    if checkpoint is None:
+        _begin(module, source, names, seed)
+    batches = Batches(recipe, source, names, validate, seed)
+    keeper, notes = train(Job(module=module, batches=batches, run=run), checkpoint)
+    network = module.network.fold().eval().requires_grad_(requires_grad=False)
     if recipe.fit_threshold:
         fold_threshold(network, normalize, source, names)
     return Trained(
         network=network,
-        normalize=normalize.cpu(),
+        normalize=normalize,
         bands=bands,
-        loss=float(trainer.callback_metrics["loss"]),
+        loss=keeper.history[-1].loss,
         seconds=time.perf_counter() - start,
+        history=tuple(keeper.history),
+        best_epoch=keeper.best,
+        notes=notes,
     )
 
 
-def _trainer(recipe: Recipe) -> lightning.Trainer:
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    # averaging from the start would keep a share of the random weights
-    late = recipe.steps // 2
-    average = (
-        [EMAWeightAveraging(decay=recipe.ema, update_starting_at_step=late)] if recipe.ema else []
-    )
-    return lightning.Trainer(
-        max_steps=recipe.steps,
-        max_epochs=1,
-        accelerator="auto",
-        devices=1,
-        gradient_clip_val=1.0,
-        callbacks=average,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+def _module(
+    recipe: Recipe, source: Source, names: Sequence[str], normalize: Normalize
+) -> SegmentationModule:
+    bands, classes = len(source.bands), len(source.classes)
+    network = build(recipe.arch, bands, classes, encoder_weights=recipe.encoder_weights)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    whiten = recipe.whiten and recipe.encoder_weights is None and whitenable(network, bands)
+    whitened = Whitened(network, whitening(source, names, normalize) if whiten else None)
+    augment = Augment(recipe.augmentation, normalize)
+    loss = SegmentationLoss(recipe, list(class_shares(source, names)))
+    return SegmentationModule(recipe, whitened, augment, loss)
+
+
+def _begin(module: SegmentationModule, source: Source, names: Sequence[str], seed: int) -> None:
+    """What comes before the first epoch; a checkpoint already holds its result."""
+    recipe = module.recipe
+    warm_start(module.network, module.augment, module.loss, source, names, recipe)
+    if recipe.freeze_norms:
+        few = source.batches(names, size=recipe.crop, batch=16, steps=12, seed=seed)
+        calibrate(module.network, module.augment, few)

@@ -118,7 +118,9 @@ class _FullResolution(nn.Module):
         self.norms = nn.ModuleList(block.get_submodule(i) for block in blocks for i in ("1", "4"))
         self.head = network.head
         self.matrix: Tensor
-        self.register_buffer("matrix", module.matrix[:, :, None, None])
+        bands = network.stem.in_channels
+        matrix = torch.eye(bands) if module.matrix is None else module.matrix
+        self.register_buffer("matrix", matrix[:, :, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.conv2d(x, self.matrix)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from geounet.nn import SegmentationNetwork
+from geounet.spec import Seam
 from geounet.train.augment import Normalize
 from geounet.train.source import Source
 
@@ -36,24 +37,50 @@ def whitening(source: Source, names: Sequence[str], normalize: Normalize) -> Ten
 
 
 class Whitened(nn.Module):
-    """A network on whitened input."""
+    """A network on whitened input.
 
-    def __init__(self, network: SegmentationNetwork, matrix: Tensor) -> None:
+    Args:
+        network: What is trained.
+        matrix: (bands, bands) of :func:`whitening`; None: the input stays as it is.
+    """
+
+    def __init__(self, network: SegmentationNetwork, matrix: Tensor | None) -> None:
         super().__init__()
         self.network = network
-        self.matrix: Tensor
+        self.matrix: Tensor | None
         self.register_buffer("matrix", matrix)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits of normalised input (batch, bands, height, width)."""
-        mixed = torch.einsum("ij,bjhw->bihw", self.matrix, x)
-        out: Tensor = self.network(mixed.contiguous(memory_format=torch.channels_last))
+        if self.matrix is not None:
+            x = torch.einsum("ij,bjhw->bihw", self.matrix, x)
+        out: Tensor = self.network(x.contiguous(memory_format=torch.channels_last))
         return out
 
     def fold(self) -> SegmentationNetwork:
         """The network for plain input; law: ``fold()(x) == self(x)``. Leaves ``self`` unusable."""
-        first = self.network.encoder[0].get_submodule("0")
-        weight = first.get_parameter("weight")
-        with torch.no_grad():
-            weight.copy_(torch.einsum("oikl,ij->ojkl", weight, self.matrix))
+        if self.matrix is not None:
+            weight = self.network.stem.weight
+            with torch.no_grad():
+                weight.copy_(torch.einsum("oikl,ij->ojkl", weight, self.matrix))
         return self.network
+
+    @property
+    def stride(self) -> int:
+        """Of the network."""
+        return self.network.stride
+
+    @property
+    def halo(self) -> int:
+        """Of the network."""
+        return self.network.halo
+
+    @property
+    def seam(self) -> Seam:
+        """Of the network."""
+        return self.network.seam
+
+
+def whitenable(network: SegmentationNetwork, bands: int) -> bool:
+    """Whether the matrix can be folded: the first convolution sees all bands with each kernel."""
+    return network.stem.weight.shape[1] == bands

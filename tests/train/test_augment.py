@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from geounet.bands import BandSpec, Normalizer
+from geounet.errors import OptionError
 from geounet.train.augment import Augment, Normalize
-from geounet.train.recipe import Augmentation
+from geounet.train.recipe import SWITCHES, Augmentation
 from geounet.train.source import IGNORE
 
 pytestmark = pytest.mark.train
@@ -114,3 +117,53 @@ def test_holes_are_ignored():
     hole = label == IGNORE
     assert hole.flatten(1).any(1).all()
     assert (x.permute(0, 2, 3, 1)[hole] == 0).all()
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_each_switch_is_one(switch):
+    usual = replace(Augmentation.usual(), gain=0.1, band_gain=0.1, offset=1.0, band_offset=1.0)
+    off = usual.without(switch)
+    assert off != usual
+    assert off.without(switch) == off
+    with pytest.raises(OptionError, match="choose from flip, rotate, zoom, radiometry, noise"):
+        usual.without("colour")
+
+
+def test_all_switched_off_changes_nothing():
+    image, mask = batch()
+    how = replace(ALL, drop_band=0.0, rough_water=0.0, holes=0.0).without(*SWITCHES)
+    x, label = plain(how)(image, mask)
+    assert torch.equal(label, mask)
+    assert torch.equal(x, Normalize(BANDS, CLIP)(image))
+
+
+def test_a_photo_keeps_its_up():
+    image, mask = batch(n=32)
+    mask[:] = torch.arange(48)[:, None] // 24  # the lower half
+    _, label = plain(Augmentation().without("flip"))(image, mask)
+    assert torch.equal(label, mask)
+    mirrored = replace(Augmentation(), flip_vertical=False, quarter_turns=False)
+    image[:] = torch.arange(48.0) / 10 - 20  # rising to the right
+    x, label = plain(mirrored)(image, mask)
+    assert torch.equal(label, mask)
+    rising = (x[:, 0, 0, -1] > x[:, 0, 0, 0]).float().mean()
+    assert 0.2 < rising < 0.8
+
+
+def test_brightness_and_contrast_are_around_the_mean_of_the_training_part():
+    image, mask = batch(n=64)
+    still = Normalize(BANDS, CLIP)(image)
+    off = {"flip_horizontal": False, "flip_vertical": False, "quarter_turns": False}
+    x, _ = plain(Augmentation(brightness=0.3, **off))(image, mask)
+    moved = (x - still).flatten(1)
+    assert moved.std(dim=1).max() < 1e-5
+    assert 0.1 < moved.abs().max() <= 0.3 + 1e-5
+    assert 0.2 < (moved[:, 0] == 0).float().mean() < 0.8
+    x, _ = plain(Augmentation(contrast=0.3, **off))(image, mask)
+    factor = (x / still).flatten(1)
+    assert factor.std(dim=1).max() < 1e-5
+    assert 0.7 - 1e-5 <= factor.min() < 1 < factor.max() <= 1.3 + 1e-5
+    with pytest.raises(OptionError, match=r"contrast 1\.5"):
+        Augmentation(contrast=1.5)
+    with pytest.raises(OptionError, match="zoom"):
+        Augmentation(scale=(1.2, 0.8))

@@ -212,7 +212,15 @@ def test_class_weights():
     ("wrong", "message"),
     [
         ({"steps": 0}, "steps 0"),
-        ({"dice": 1.5}, "dice 1.5"),
+        ({"epochs": 0}, "epochs 0"),
+        ({"loss": "ce+hinge"}, "'hinge' is not one of"),
+        ({"loss": "ce+ce"}, "ce is there twice"),
+        ({"loss": "-1*ce"}, "factor '-1' of ce"),
+        ({"loss": "x*ce"}, "factor 'x' of ce"),
+        ({"optimizer": "sgd"}, "choose adam or adamw"),
+        ({"schedule": "step"}, "choose one-cycle or cosine"),
+        ({"margin": 64}, "margin of 64"),
+        ({"learning_rate": 0.0}, "learning rate 0.0"),
         ({"ema": 1.0}, "ema 1.0"),
     ],
 )
