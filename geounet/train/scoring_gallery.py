@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -46,30 +48,37 @@ class Patch:
 
 @dataclass(slots=True)
 class Gallery:
-    """Keeps the best and the worst patches it is shown, at most one of a chip for each.
+    """Keeps the best and the worst patches it is shown, from as many places as it can.
 
     Call it with a chip and its prediction, as :func:`geounet.train.scoring.score` does with
-    ``watch``. Memory depends on :attr:`count` and :attr:`size`. A patch of a single class is among
-    the best only where there are not enough others: it is right too easily.
+    ``watch``. Memory depends on :attr:`count` and :attr:`size`. At most one patch of a chip is
+    kept for each, and of a group no more than needed. A patch of a single class is among the best
+    only where there are not enough others: it is right too easily.
     """
 
     bands: tuple[str, ...]
     """Names in channel order, from which the colours are chosen."""
+    groups: Sequence[Sequence[str]] = ()
+    """The groups that will be shown; a chip that is in none is one by itself."""
     count: int = 4
     """Patches of either kind."""
     size: int = 256
     """Side of a patch in pixels, about."""
     _best: list[Patch] = field(default_factory=list)
     _worst: list[Patch] = field(default_factory=list)
+    _group: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._group = {name: i for i, group in enumerate(self.groups) for name in group}
 
     def __call__(self, chip: Chip, predicted: NDArray[np.int64]) -> None:
         """Keep what is worth it of a chip and its prediction (height, width)."""
         patches = list(self._cut(chip, predicted))
         if patches:
-            self._worst = sorted([*self._worst, min(patches, key=_grade)], key=_grade)
-            self._worst = self._worst[: self.count]
-            self._best = sorted([*self._best, max(patches, key=_rank)], key=_rank, reverse=True)
-            self._best = self._best[: 2 * self.count]  # some may be among the worst as well
+            worst = sorted([*self._worst, min(patches, key=_grade)], key=_grade)
+            self._worst = self._spread(worst)[: self.count]
+            best = sorted([*self._best, max(patches, key=_rank)], key=_rank, reverse=True)
+            self._best = self._spread(best)[: 2 * self.count]  # some may be among the worst as well
 
     @property
     def worst(self) -> tuple[Patch, ...]:
@@ -81,6 +90,18 @@ class Gallery:
         """Best first, none that is among the worst."""
         taken = {_place(patch) for patch in self.worst}
         return tuple([p for p in self._best if _place(p) not in taken][: self.count])
+
+    def _spread(self, patches: Sequence[Patch]) -> list[Patch]:
+        """The first ones of each group, in their order."""
+        most = math.ceil(self.count / len(self.groups)) if self.groups else 1
+        seen = Counter[object]()
+        kept = []
+        for patch in patches:
+            group = self._group.get(patch.chip, patch.chip)
+            seen[group] += 1
+            if seen[group] <= most:
+                kept.append(patch)
+        return kept
 
     def _seen(self) -> set[tuple[str, tuple[int, int]]]:
         return {_place(patch) for patch in (*self._worst, *self._best)}
