@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch.callbacks import EarlyStopping
 from torch import Tensor
 
+from geounet.errors import OptionError
 from geounet.train.module import SegmentationModule
 from geounet.train.run import EpochRecord, Progress, Run
 
@@ -72,11 +73,21 @@ class Keeper(lightning.Callback):  # type: ignore[misc]
             self.weights = {key: value.detach().cpu().clone() for key, value in state.items()}
 
     def on_train_epoch_end(self, trainer: Any, module: SegmentationModule) -> None:
-        """Record, log and tell."""
+        """Record, log and tell.
+
+        Raises:
+            OptionError: The loss is no number any more.
+        """
+        loss = float(module.mean_loss.compute())
+        if not math.isfinite(loss):
+            raise OptionError(
+                f"epoch {trainer.current_epoch}: the loss is {loss}: lower the learning rate"
+                f" ({module.recipe.learning_rate:g}), or train in fp32"
+            )
         end = self._stepped or time.perf_counter()
         record = EpochRecord(
             epoch=trainer.current_epoch,
-            loss=float(module.mean_loss.compute()),
+            loss=loss,
             val_loss=float(module.val_loss.compute()) if self._iou else None,
             val_iou=self._iou,
             learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),

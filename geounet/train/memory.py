@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -104,6 +105,24 @@ def fitting(
         f"memory limit {limit / _GIB:.2f} GiB: {lines[-1]}, and no less will do: raise the limit,"
         " or make patches or the network smaller"
     )
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that are free on a GPU, or available to a new process on Linux.
+
+    Raises:
+        OptionError: This system does not say.
+    """
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        (line,) = (line for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, ValueError) as error:
+        raise OptionError(
+            "memory limit: this system does not say how much is free: give a number of bytes"
+        ) from error
+    return 1024 * int(line.split()[1])
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -37,7 +37,7 @@ class SegmentationModule(lightning.LightningModule):  # type: ignore[misc]
         """Of this epoch's patches so far."""
         self.began = 0.0
         """When this epoch did."""
-        self.mean_loss = MeanMetric()
+        self.mean_loss = MeanMetric(nan_strategy="disable")  # NaN is found at the epoch's end
         self.val_loss = MeanMetric(nan_strategy="ignore")
         self.iou = MulticlassJaccardIndex(  # NaN: a class that is neither labelled nor predicted
             len(loss.weight),

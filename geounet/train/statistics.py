@@ -8,19 +8,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.bands import BandSpec
+from geounet.errors import DataError
 from geounet.train.source import IGNORE, Source
 
 
 def band_statistics(
     source: Source, names: Sequence[str], clip: tuple[float, float]
 ) -> tuple[BandSpec, ...]:
-    """Mean and standard deviation of each band over the valid pixels of these chips, clipped."""
+    """Mean and standard deviation of each band over the valid pixels of these chips, clipped.
+
+    Raises:
+        DataError: There is no valid pixel.
+    """
     count, total, squares = 0, np.zeros(len(source.bands)), np.zeros(len(source.bands))
     for chip in source.chips(names):
         values = np.clip(chip.image[:, chip.valid], *clip).astype(np.float64)
         count += values.shape[1]
         total += values.sum(axis=1)
         squares += (values**2).sum(axis=1)
+    if not count:
+        raise DataError(f"{len(names)} chips to train on have no valid pixel: is nodata right?")
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
     return tuple(

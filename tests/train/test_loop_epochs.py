@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import csv
 import math
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from geounet.errors import DeviceError, OptionError
+from geounet.errors import DataError, DeviceError, OptionError
 from geounet.metrics import Confusion
 from geounet.spec import ArchSpec
 from geounet.train.fit import fit
+from geounet.train.loss import SegmentationLoss
 from geounet.train.predict import predict_labels
 from geounet.train.run import EpochRecord, Run
 
@@ -131,6 +136,19 @@ def test_half_precision_learns_too(made_up, recipe):
     assert {p.dtype for p in trained.network.parameters()} == {torch.float32}
 
 
+def test_a_loss_that_is_no_number_ends_the_run(made_up, recipe, monkeypatch):
+    monkeypatch.setattr(SegmentationLoss, "forward", lambda _self, x, _label: x.sum() * math.nan)
+    with pytest.raises(OptionError, match=r"epoch 0: the loss is nan: lower the learning rate"):
+        fit(replace(recipe, steps=1), made_up, TRAINING, 0, run=CPU)
+
+
+def test_no_valid_pixel_is_said_at_once(made_up, recipe):
+    chips = made_up.chips
+    made_up.chips = lambda names: (replace(c, image=c.image * np.nan) for c in chips(names))
+    with pytest.raises(DataError, match="6 chips to train on have no valid pixel"):
+        fit(recipe, made_up, TRAINING, 0, run=CPU)
+
+
 def test_what_cannot_be(made_up, recipe):
     with pytest.raises(OptionError, match="5 is both trained on and validated on"):
         fit(recipe, made_up, TRAINING, 0, validate=("5",))
@@ -154,3 +172,28 @@ def test_a_record_without_a_labelled_class():
     )
     assert record.mean_iou == 0.5
     assert record.val_f1[0] == pytest.approx(2 / 3)
+
+
+TWO = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from conftest import MadeUp
+from test_loop_resume import HELD_OUT, TRAINING, several
+from geounet.train.fit import fit
+from geounet.train.run import Run
+
+run = Run(device="cpu", devices=2)
+trained = fit(several(epochs=1, batch=4), MadeUp(), TRAINING, 3, validate=HELD_OUT, run=run)
+(record,) = trained.history
+print("after training", record.pixels, record.mean_iou > 0)
+"""
+
+
+def test_two_processes_share_a_batch_and_one_goes_on(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    command = [sys.executable, str(script), str(Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith("after training")]
+    assert told == [f"after training {3 * 4 * 64 * 64} True"]

@@ -15,7 +15,7 @@ from geounet.spec import ArchSpec
 from geounet.train.augment import Augment, Normalize
 from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss
-from geounet.train.memory import LiveBytes, Plan, ladder, out_of_memory, step_memory
+from geounet.train.memory import LiveBytes, Plan, free_memory, ladder, out_of_memory, step_memory
 from geounet.train.module import SegmentationModule
 from geounet.train.norms import batch_norms
 from geounet.train.recompute import blocks, recomputed
@@ -150,6 +150,10 @@ def test_out_of_memory_goes_down_the_ladder(made_up, recipe, monkeypatch):
     assert len(trained.history) == 1
     straight = fit(recipe, made_up, TRAINING, 0, run=Run(device="cpu", precision="bf16"))
     assert trained.loss == pytest.approx(straight.loss, rel=1e-3)
+
+
+def test_free_memory_is_some_of_what_there_is():
+    assert 1 << 20 < free_memory(CPU) < 1 << 50
 
 
 def test_other_errors_are_not_taken_for_it(made_up, recipe, monkeypatch):
