@@ -64,7 +64,8 @@ tr.mean td { font-weight: 600; } tr.mean small { font-weight: 400; }
 .swatch { display: inline-block; width: 14px; height: 14px; border-radius: 4px; margin-right: 8px;
  vertical-align: -2px; border: 1px solid color-mix(in srgb, var(--ink) 30%, transparent); }
 .bar { min-width: 120px; } .bar svg { min-width: 110px; }
-.matrix { width: auto; } .matrix td.cell { text-align: center; min-width: 74px; padding: 7px 4px; border: 0;
+.matrix { width: auto; }
+.matrix td.cell { text-align: center; min-width: 74px; padding: 7px 4px; border: 0;
  border-radius: 8px; background: color-mix(in srgb, var(--heat) calc(var(--a) * 100%),
  var(--track)); }
 .matrix td.strong, .matrix td.strong small { color: #fff; }

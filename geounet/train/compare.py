@@ -1,0 +1,233 @@
+"""Architectures side by side: the same chips, the same budget, the same seeds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from geounet.errors import OptionError, OutputError
+from geounet.spec import ArchSpec
+from geounet.train.compare_cost import Cost, measure
+from geounet.train.compare_memory import Load
+from geounet.train.fit import Trained, fit
+from geounet.train.predict import predictor
+from geounet.train.recipe import Recipe
+from geounet.train.run import silent
+from geounet.train.scoring import SetScores, score
+from geounet.train.scoring_bootstrap import Estimate
+from geounet.train.scoring_tally import TOLERANCES
+from geounet.train.source import Source
+
+Fitter = Callable[[Recipe, Source, Sequence[str], int], Trained]
+"""Trains a recipe on the named chips with a seed, as :func:`geounet.train.fit.fit` does."""
+
+MeasureCost = Callable[[Mapping[str, ArchSpec], Load], Mapping[str, Cost]]
+"""Measures architectures by label, as :func:`geounet.train.compare_cost.measure` does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contest:
+    """What is compared, and on what."""
+
+    archs: tuple[ArchSpec, ...]
+    """At least one, each once."""
+    recipe: Recipe
+    """The budget: all but the architecture."""
+    train: tuple[str, ...]
+    """Chips to train on."""
+    test: tuple[str, ...]
+    """Chips to score, none of which is trained on, nor is an epoch chosen by them."""
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """Each architecture is trained once with each."""
+    tile: int = 512
+    """Side of the tile on which time and memory are measured, in pixels."""
+
+    def __post_init__(self) -> None:
+        if not (self.archs and self.seeds):
+            raise OptionError("nothing to compare: give at least one architecture and one seed")
+        _once("architecture", list(map(str, self.archs)))
+        _once("seed", list(map(str, self.seeds)))
+        if both := sorted(set(self.train) & set(self.test)):
+            raise OptionError(f"{both[0]} is both trained on and scored: keep them apart")
+
+    @property
+    def labels(self) -> dict[str, ArchSpec]:
+        """Name of each architecture in the tables; with its size where the name is not enough."""
+        names = [arch.name for arch in self.archs]
+        return {a.name if names.count(a.name) == 1 else str(a): a for a in self.archs}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One training, scored."""
+
+    seed: int
+    """Of the training."""
+    scores: Mapping[str, float]
+    """By the names of :data:`METRICS`; NaN where one cannot be computed."""
+    loss: float
+    """Mean training loss of the last epoch."""
+    seconds: float
+    """Wall time of the training."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entrant:
+    """One architecture, all seeds."""
+
+    label: str
+    """Its name in the tables."""
+    arch: ArchSpec
+    """What it is."""
+    cost: Cost
+    """What it takes."""
+    trials: tuple[Trial, ...]
+    """One a seed."""
+
+    def values(self, metric: str) -> list[float]:
+        """A score, one value a seed, in their order."""
+        return [trial.scores[metric] for trial in self.trials]
+
+
+METRICS = ("iou", "dice", *(f"boundary_f1_{t}px" for t in TOLERANCES))
+"""Of the second of two classes; means over the classes where there are more."""
+
+
+def compare(
+    contest: Contest,
+    source: Source,
+    *,
+    train: Fitter = fit,
+    cost: MeasureCost = measure,
+    keep: Path | None = None,
+    say: Callable[[str], None] = silent,
+) -> tuple[Entrant, ...]:
+    """Train each architecture with each seed and score it on chips that it has not seen.
+
+    Seeds are the outer loop, so that a comparison that is stopped has compared something.
+
+    Args:
+        contest: Architectures, chips, budget, seeds.
+        source: Where chips come from.
+        train: Trains. It must not look at the test chips.
+        cost: Measures.
+        keep: File that gets a line of JSON for each finished training. Those that it already holds
+            from the same contest are not trained again.
+        say: Is told of each training, in a line.
+
+    Raises:
+        OptionError: A recipe that one of the architectures cannot have.
+        OutputError: ``keep`` cannot be read or written.
+    """
+    labels, store = contest.labels, _Store(keep)
+    trials: dict[str, list[Trial]] = {label: [] for label in labels}
+    for seed in contest.seeds:
+        for label, arch in labels.items():
+            recipe = replace(contest.recipe, arch=arch)
+            key = _fingerprint(recipe, contest, source, seed)
+            trial = store.find(key)
+            if trial is None:
+                trial = _try(recipe, source, contest, seed, train)
+                store.add(key, label, trial)
+            trials[label].append(trial)
+            say(f"{label}, seed {seed}: {_told(trial)}")
+    recipe = contest.recipe
+    load = Load(
+        bands=len(source.bands),
+        classes=len(source.classes),
+        tile=contest.tile,
+        batch=recipe.batch,
+        crop=recipe.crop,
+    )
+    say("measuring operations, time and memory")
+    costs = cost(labels, load)
+    return tuple(
+        Entrant(label=label, arch=arch, cost=costs[label], trials=tuple(trials[label]))
+        for label, arch in labels.items()
+    )
+
+
+def headline(scores: SetScores) -> dict[str, float]:
+    """The :data:`METRICS` of a set of scores."""
+    second = scores.classes[1]
+    two = len(scores.classes) == 2
+    edges = second.boundary_f1 if two else scores.mean_boundary_f1
+    first = (second.iou, second.f1) if two else (scores.mean_iou, scores.mean_f1)
+    estimates: tuple[Estimate, ...] = (*first, *edges)
+    return {name: e.value for name, e in zip(METRICS, estimates, strict=True)}
+
+
+def _once(what: str, values: Sequence[str]) -> None:
+    if twice := [value for value in values if values.count(value) > 1]:
+        raise OptionError(f"{what} {twice[0]} is given twice: give each once")
+
+
+def _try(recipe: Recipe, source: Source, contest: Contest, seed: int, train: Fitter) -> Trial:
+    trained = train(recipe, source, contest.train, seed)
+    predict = predictor(trained.network, trained.normalize)
+    scores = score(predict, source, contest.test, draws=0)
+    return Trial(
+        seed=seed, scores=headline(scores), loss=trained.loss, seconds=round(trained.seconds, 1)
+    )
+
+
+def _told(trial: Trial) -> str:
+    values = ", ".join(f"{name} {value:.3f}" for name, value in trial.scores.items())
+    return f"{values} ({trial.seconds:.0f} s)"
+
+
+def _fingerprint(recipe: Recipe, contest: Contest, source: Source, seed: int) -> str:
+    """Equal for equal trainings on equal chips, by their names."""
+    about = [asdict(recipe), source.bands, source.classes.names, contest.train, contest.test, seed]
+    return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()[:16]
+
+
+class _Store:
+    """Finished trainings in a file, a line each."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._known: dict[str, Trial] = {}
+        if path is not None and path.exists():
+            self._known = dict(self._read(path))
+
+    def find(self, key: str) -> Trial | None:
+        return self._known.get(key)
+
+    def add(self, key: str, label: str, trial: Trial) -> None:
+        self._known[key] = trial
+        if self._path is None:
+            return
+        line = json.dumps({"key": key, "label": label, **_plain(trial)})
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be written ({error.strerror})") from error
+
+    @staticmethod
+    def _read(path: Path) -> list[tuple[str, Trial]]:
+        try:
+            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [(line["key"], _trial(line)) for line in lines]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise OutputError(
+                f"{path} holds no trainings of a comparison ({' '.join(str(error).split())[:100]}):"
+                " remove it or give another name"
+            ) from error
+
+
+def _plain(trial: Trial) -> dict[str, Any]:
+    scores = {k: None if math.isnan(v) else v for k, v in trial.scores.items()}
+    return {**asdict(trial), "scores": scores}
+
+
+def _trial(line: Mapping[str, Any]) -> Trial:
+    scores = {k: math.nan if v is None else float(v) for k, v in line["scores"].items()}
+    loss, seconds = float(line["loss"]), float(line["seconds"])
+    return Trial(seed=int(line["seed"]), scores=scores, loss=loss, seconds=seconds)

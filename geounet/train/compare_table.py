@@ -1,0 +1,217 @@
+"""The result of a comparison as a table in Markdown, as JSON, and as a plot."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from geounet.errors import OutputError
+from geounet.spec import ArchSpec
+from geounet.staging import Staging, check_outputs
+from geounet.train.compare import METRICS, Contest, Entrant
+from geounet.train.compare_plot import plot
+
+SKIPS: Mapping[str, str] = {
+    "unet": "every level, concatenated",
+    "fcn": "two levels, scores summed",
+    "segnet": "none; pooling indices",
+    "unetplusplus": "every level, nested and dense",
+    "manet": "every level, with attention",
+    "linknet": "every level, summed",
+    "fpn": "every level, summed",
+    "pspnet": "none",
+    "pan": "every level, gated and summed",
+    "deeplabv3": "none",
+    "deeplabv3plus": "one level, concatenated",
+    "upernet": "every level, fused",
+    "segformer": "every level, fused",
+}
+"""Name of the architecture, or of the decoder before the hyphen -> its skip connections."""
+
+NAMES = ("IoU", "Dice", "boundary F1 at 1 px", "2 px", "3 px")
+"""Heads of :data:`~geounet.train.compare.METRICS`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """What came out, and how."""
+
+    contest: Contest
+    """What was compared."""
+    entrants: tuple[Entrant, ...]
+    """In the order in which they were given."""
+    about: Mapping[str, Any] = field(default_factory=dict)
+    """Data, command, machine, versions: written as they are."""
+
+    def to_json(self) -> str:
+        """Everything, as JSON text; what cannot be computed is null."""
+        contest = self.contest
+        content = {
+            "about": dict(self.about),
+            "seeds": list(contest.seeds),
+            "train_chips": list(contest.train),
+            "test_chips": list(contest.test),
+            "tile": contest.tile,
+            "recipe": {k: v for k, v in asdict(contest.recipe).items() if k != "arch"},
+            "architectures": [_entry(entrant) for entrant in self.entrants],
+        }
+        return json.dumps(_without_nan(content), indent=1, default=str) + "\n"
+
+    def markdown(self, picture: str | None = None) -> str:
+        """The table, what it says in words, and how it came about; ``picture`` is shown."""
+        contest = self.contest
+        many = len(contest.seeds)
+        budget = (
+            f"{len(contest.train)} chips to train on, {len(contest.test)} others to score;"
+            f" {contest.recipe.steps * contest.recipe.epochs} steps of {contest.recipe.batch}"
+            f" patches of {contest.recipe.crop} px; seeds {', '.join(map(str, contest.seeds))}."
+            f" {'Mean and standard deviation over the seeds. ' if many > 1 else ''}Bold: the best"
+            f" mean. Speed: the network alone on a tile of {contest.tile} px in float32, median;"
+            " peaks: beyond what an interpreter with torch takes, for a tile and for training."
+        )
+        parts = [self._table(), *(["\n".join(self.findings())] if len(self.entrants) > 1 else [])]
+        if picture:
+            parts.append(f"![Scores, speed and memory of the architectures]({picture})")
+        known = [f"* {name}: {value}" for name, value in self.about.items()]
+        return "\n\n".join([*parts, budget, *(["\n".join(known)] if known else [])]) + "\n"
+
+    def findings(self) -> list[str]:
+        """One line a score: which is best, and in how many seeds it beats the next."""
+        return [f"* {name}: {self._finding(m)}" for name, m in zip(_LONG, METRICS, strict=True)]
+
+    def _finding(self, metric: str) -> str:
+        ranked = sorted(self.entrants, key=lambda e: -_mean(e.values(metric)))
+        ranked = [e for e in ranked if not math.isnan(_mean(e.values(metric)))]
+        if len(ranked) < 2:
+            return "too few values to compare."
+        first, second = ranked[:2]
+        pairs = list(zip(first.values(metric), second.values(metric), strict=True))
+        ahead = _mean(first.values(metric)) - _mean(second.values(metric))
+        won = sum(a > b for a, b in pairs)
+        return (
+            f"{first.label} is best, {ahead:.3f} above {second.label}; it is the better of the two"
+            f" with {won} of {len(pairs)} seeds."
+        )
+
+    def _table(self) -> str:
+        head = (
+            *("architecture", "skip connections", *NAMES, "parameters", "FLOPs a pixel", "Mpx/s"),
+            *("peak, tile", "peak, training"),
+        )
+        columns = [
+            [entrant.label for entrant in self.entrants],
+            [skips(entrant.arch) for entrant in self.entrants],
+            *(self._column([entrant.values(m) for entrant in self.entrants]) for m in METRICS),
+            [_short(entrant.cost.parameters) for entrant in self.entrants],
+            [_short(entrant.cost.flops_per_pixel) for entrant in self.entrants],
+            [f"{entrant.cost.speed:.2f}" for entrant in self.entrants],
+            [_mib(entrant.cost.peak.inference) for entrant in self.entrants],
+            [_mib(entrant.cost.peak.training) for entrant in self.entrants],
+        ]
+        rule = ["---", "---", *["---:"] * (len(head) - 2)]
+        rows = [head, rule, *zip(*columns, strict=True)]
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    @staticmethod
+    def _column(values: Sequence[Sequence[float]]) -> list[str]:
+        """Mean and spread of each row's values, the best mean in bold."""
+        means = [_mean(v) for v in values]
+        best = max((m for m in means if not math.isnan(m)), default=math.nan)
+        return [
+            f"**{spread_text(v)}**" if m == best and len(values) > 1 else spread_text(v)
+            for v, m in zip(values, means, strict=True)
+        ]
+
+
+_LONG = ("IoU", "Dice", "Boundary F1 at 1 px", "Boundary F1 at 2 px", "Boundary F1 at 3 px")
+
+
+def write_comparison(
+    folder: str | Path, comparison: Comparison, *, name: str = "compare", overwrite: bool = False
+) -> tuple[Path, Path, Path]:
+    """Write ``NAME.md``, ``NAME.json`` and ``NAME.svg``, which the first one shows.
+
+    Raises:
+        OutputError: One of them exists, or cannot be written.
+    """
+    markdown, data, picture = (Path(folder) / f"{name}{end}" for end in (".md", ".json", ".svg"))
+    check_outputs([markdown, data, picture], overwrite=overwrite)
+    contents = {
+        markdown: comparison.markdown(picture.name),
+        data: comparison.to_json(),
+        picture: plot(comparison.entrants),
+    }
+    with Staging() as staging:
+        for path, text in contents.items():
+            try:
+                staging.stage(path).write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise OutputError(f"{path} cannot be written ({error.strerror})") from error
+        staging.commit()
+    return markdown, data, picture
+
+
+def skips(arch: ArchSpec) -> str:
+    """What is known of the skip connections of an architecture."""
+    return SKIPS.get(arch.name.partition("-")[0], "not known")
+
+
+def spread_text(values: Sequence[float]) -> str:
+    """Mean and, of several, the sample standard deviation."""
+    known = [v for v in values if not math.isnan(v)]
+    if not known:
+        return "-"
+    spread = f" ± {statistics.stdev(known):.3f}" if len(known) > 1 else ""
+    return f"{statistics.fmean(known):.3f}{spread}"
+
+
+def _entry(entrant: Entrant) -> dict[str, Any]:
+    scores = {
+        metric: {"mean": _mean(values), "spread": _spread(values), "seeds": values}
+        for metric in METRICS
+        for values in [entrant.values(metric)]
+    }
+    cost = asdict(entrant.cost)
+    return {
+        "label": entrant.label,
+        "arch": asdict(entrant.arch),
+        "skip_connections": skips(entrant.arch),
+        "scores": scores,
+        "seconds": [trial.seconds for trial in entrant.trials],
+        "loss": [trial.loss for trial in entrant.trials],
+        "cost": {**cost, "mpx_per_s_median": entrant.cost.speed},
+    }
+
+
+def _mean(values: Sequence[float]) -> float:
+    known = [v for v in values if not math.isnan(v)]
+    return statistics.fmean(known) if known else math.nan
+
+
+def _spread(values: Sequence[float]) -> float:
+    known = [v for v in values if not math.isnan(v)]
+    return statistics.stdev(known) if len(known) > 1 else math.nan
+
+
+def _short(value: float) -> str:
+    for power, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if value >= power:
+            return f"{value / power:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _mib(value: int) -> str:
+    return f"{value / 2**20:.0f} MiB"
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, Mapping):
+        return {k: _without_nan(v) for k, v in value.items()}
+    return [_without_nan(v) for v in value] if isinstance(value, list | tuple) else value

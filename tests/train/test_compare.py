@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+import torch
+
+from geounet.errors import DeviceError, OptionError, OutputError
+from geounet.nn import build
+from geounet.spec import ArchSpec
+from geounet.train.augment import Normalize
+from geounet.train.compare import METRICS, Contest, Entrant, Trial, compare
+from geounet.train.compare_cost import Cost, flops_per_pixel, inference_speed, measure
+from geounet.train.compare_memory import Load, Peak, _ask, peak_memory
+from geounet.train.compare_table import SKIPS, Comparison, skips, spread_text, write_comparison
+from geounet.train.fit import Trained
+from geounet.train.statistics import band_statistics
+
+pytestmark = pytest.mark.train
+
+UNET, FCN, SEGNET = (ArchSpec(name=n, width=4, depth=2) for n in ("unet", "fcn", "segnet"))
+TRAIN, TEST = ("0", "1", "2", "3"), ("4", "5", "6", "7")
+
+
+def cost(**more):
+    peak = Peak(inference=3 << 20, training=9 << 20)
+    values = {"parameters": 1234, "flops_per_pixel": 5e4, "halo": 8, "seam": "exact"}
+    return Cost(**{**values, "mpx_per_s": (1.0, 3.0, 2.0), "peak": peak, **more})
+
+
+def entrant(arch, *iou, **more):
+    scores = [{**dict.fromkeys(METRICS, 0.5), "iou": value} for value in iou]
+    trials = tuple(Trial(seed=i, scores=s, loss=0.1, seconds=2) for i, s in enumerate(scores))
+    return Entrant(label=arch.name, arch=arch, cost=cost(**more), trials=trials)
+
+
+def untrained(calls):
+    """Trains nothing: random weights of that seed, and the call written down."""
+
+    def train(recipe, source, names, seed):
+        calls.append((recipe.arch.name, tuple(names), seed))
+        torch.manual_seed(seed)
+        bands = band_statistics(source, names, recipe.clip)
+        network = build(recipe.arch, len(bands), len(source.classes)).eval()
+        return Trained(
+            network=network,
+            normalize=Normalize(bands, recipe.clip),
+            bands=bands,
+            loss=0.5,
+            seconds=1.0,
+            history=(),
+            best_epoch=None,
+            notes=(),
+        )
+
+    return train
+
+
+def free(archs, _load):
+    return {label: cost() for label in archs}
+
+
+@pytest.fixture
+def contest(recipe):
+    return Contest(archs=(UNET, FCN), recipe=recipe, train=TRAIN, test=TEST, seeds=(1, 2))
+
+
+def test_everyone_gets_the_same_chips_budget_and_seeds(made_up, contest):
+    calls, told = [], []
+    found = compare(contest, made_up, train=untrained(calls), cost=free, say=told.append)
+    assert calls == [(a, TRAIN, s) for s in (1, 2) for a in ("unet", "fcn")]
+    assert [e.label for e in found] == ["unet", "fcn"]
+    assert [[t.seed for t in e.trials] for e in found] == [[1, 2], [1, 2]]
+    assert all(set(t.scores) == set(METRICS) for e in found for t in e.trials)
+    assert len({t.scores["iou"] for e in found for t in e.trials}) > 1
+    assert sum("seed" in line for line in told) == 4
+
+
+def test_the_scores_are_those_of_the_second_of_two_classes(made_up, contest):
+    from geounet.train.predict import predictor
+    from geounet.train.scoring import score
+
+    train = untrained([])
+    (found,) = compare(replace(contest, archs=(UNET,), seeds=(3,)), made_up, train=train, cost=free)
+    trained = train(replace(contest.recipe, arch=UNET), made_up, TRAIN, 3)
+    scores = score(predictor(trained.network, trained.normalize), made_up, TEST).classes[1]
+    assert found.values("iou") == [scores.iou.value]
+    assert found.values("dice") == [scores.f1.value]
+    assert found.values("boundary_f1_3px") == [scores.boundary_f1[2].value]
+
+
+def test_a_real_training_is_compared(made_up, contest):
+    contest = replace(contest, archs=(UNET, SEGNET), seeds=(1,))
+    found = compare(contest, made_up, cost=free)
+    assert all(e.values("iou")[0] > 0.6 for e in found)
+
+
+def test_what_was_trained_is_not_trained_again(made_up, contest, tmp_path):
+    keep, calls = tmp_path / "trials.jsonl", []
+    first = compare(contest, made_up, train=untrained(calls), cost=free, keep=keep)
+    assert len(keep.read_text().splitlines()) == len(calls) == 4
+    longer = replace(contest, seeds=(1, 2, 3), archs=(UNET, FCN))
+    again = compare(longer, made_up, train=untrained(calls), cost=free, keep=keep)
+    assert calls[4:] == [("unet", TRAIN, 3), ("fcn", TRAIN, 3)]
+    assert again[0].trials[:2] == first[0].trials
+    other = replace(contest, recipe=replace(contest.recipe, learning_rate=0.5))
+    compare(other, made_up, train=untrained(calls), cost=free, keep=keep)
+    assert len(calls) == 10
+    keep.write_text("{}\n")
+    with pytest.raises(OutputError, match=r"trials\.jsonl holds no trainings"):
+        compare(contest, made_up, train=untrained(calls), cost=free, keep=keep)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"test": ("3", "4")}, "3 is both trained on and scored"),
+        ({"archs": (UNET, UNET)}, "architecture unet, width 4, depth 2 is given twice"),
+        ({"seeds": (1, 1)}, "seed 1 is given twice"),
+        ({"seeds": ()}, "at least one architecture and one seed"),
+    ],
+)
+def test_a_contest_that_is_none(contest, wrong, message):
+    with pytest.raises(OptionError, match=message):
+        replace(contest, **wrong)
+
+
+def test_sizes_are_told_apart(contest):
+    wide = replace(UNET, width=8)
+    assert list(replace(contest, archs=(UNET, wide, FCN)).labels) == [
+        "unet, width 4, depth 2",
+        "unet, width 8, depth 2",
+        "fcn",
+    ]
+
+
+def test_operations_are_counted_as_by_hand():
+    network = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 3, padding=1), torch.nn.MaxPool2d(2), torch.nn.Conv2d(8, 4, 1)
+    )
+    assert flops_per_pixel(network, 3, 32) == 2 * (3 * 9 * 8) + 2 * 8 * 4 / 4
+
+
+def test_speeds_are_taken_in_turn(monkeypatch):
+    order = []
+    networks = {a.name: build(a, 1, 2).eval() for a in (UNET, FCN)}
+
+    def timed(network, _x, least):
+        if least:
+            order.append(len(list(network.parameters())))
+        return 0.5
+
+    monkeypatch.setattr("geounet.train.compare_cost._seconds", timed)
+    load = Load(bands=1, classes=2, tile=64)
+    speeds = inference_speed(networks, load, rounds=3, seconds=1.0)
+    assert order == order[:2] * 3
+    assert order[0] != order[1]
+    assert speeds == dict.fromkeys(networks, (64**2 / 0.5 / 1e6,) * 3)
+
+
+def test_the_peak_grows_with_the_tile_and_training_takes_more():
+    load = Load(bands=1, classes=2, tile=1024, batch=1, crop=1024)
+    large = peak_memory(UNET, load)
+    small = _ask(UNET, replace(load, tile=256), "inference")
+    # two feature maps of 4 channels at least
+    assert large.inference > 2 * 4 * 4 * 1024**2
+    assert large.inference - small > 2 * 4 * 4 * (1024**2 - 256**2)
+    assert large.training > 1.5 * large.inference
+
+
+def test_a_process_that_dies_says_why():
+    impossible = Load(bands=1, classes=2, tile=2, batch=1, crop=64)  # less than the stride
+    with pytest.raises(DeviceError, match=r"segnet: the inference of .* take a smaller"):
+        peak_memory(replace(SEGNET, depth=4), impossible)
+
+
+def test_costs_of_real_networks(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "geounet.train.compare_cost.peak_memory",
+        lambda arch, load: asked.append((arch.name, load.tile)) or Peak(inference=1, training=2),
+    )
+    found = measure(
+        {"unet": UNET, "fcn": replace(FCN, depth=3)},
+        Load(bands=2, classes=2, tile=60, batch=1, crop=32),
+        rounds=2,
+        seconds=0.0,
+    )
+    assert found["unet"].parameters == sum(p.numel() for p in build(UNET, 2, 2).parameters())
+    assert asked == [("unet", 64), ("fcn", 64)]  # up to the larger stride
+    assert found["unet"].halo == build(UNET, 2, 2).halo
+    for values in found.values():
+        assert len(values.mpx_per_s) == 2
+        assert min(values.mpx_per_s) > 0
+        assert values.flops_per_pixel > 1000
+        assert values.seam == "exact"
+
+
+def comparison(contest, *entrants):
+    about = {"data": "eight chips", "command": "geounet compare"}
+    return Comparison(contest=contest, entrants=entrants, about=about)
+
+
+def test_the_table_has_a_row_each_and_the_best_in_bold(contest):
+    text = comparison(
+        contest, entrant(UNET, 0.8, 0.9), entrant(FCN, 0.7, 0.85, mpx_per_s=(4.0,))
+    ).markdown("p.svg")
+    head, _, unet, fcn = (line.split(" | ") for line in text.splitlines()[:4])
+    assert len(head) == len(unet) == len(fcn) == 12
+    assert unet[1:3] == ["every level, concatenated", "**0.850 ± 0.071**"]
+    assert fcn[2] == "0.775 ± 0.106"
+    assert unet[7:] == ["1.23 k", "50 k", "2.00", "3 MiB", "9 MiB |"]
+    assert "* IoU: unet is best, 0.075 above fcn;" in text
+    assert "with 2 of 2 seeds" in text
+    assert "](p.svg)" in text
+    assert "* data: eight chips" in text
+    assert "4 chips to train on, 4 others to score" in text
+
+
+def test_a_score_that_is_not_there_is_no_winner(contest):
+    table = comparison(contest, entrant(UNET, math.nan), entrant(FCN, 0.7))
+    assert "| - |" in table.markdown()
+    assert "* IoU: too few values to compare." in table.findings()
+    assert json.loads(table.to_json())["architectures"][0]["scores"]["iou"]["mean"] is None
+
+
+def test_spread_of_one_value_is_not_told():
+    assert spread_text([0.5]) == "0.500"
+    assert spread_text([0.5, 0.7]) == "0.600 ± 0.141"
+
+
+def test_every_architecture_says_how_it_skips():
+    from geounet.nn import ARCHITECTURES
+    from geounet.nn.smp import DECODERS
+
+    assert set(SKIPS) >= {*ARCHITECTURES, *DECODERS}
+    assert skips(ArchSpec(name="unet-resnet34")) == skips(UNET)
+
+
+def test_a_comparison_is_written_as_three_files(contest, tmp_path):
+    both = comparison(contest, entrant(UNET, 0.8, 0.9), entrant(FCN, 0.7, math.nan))
+    paths = write_comparison(tmp_path, both, name="vessels")
+    assert [p.name for p in paths] == ["vessels.md", "vessels.json", "vessels.svg"]
+    assert "](vessels.svg)" in paths[0].read_text(encoding="utf-8")
+    told = json.loads(paths[1].read_text())
+    assert told["architectures"][0]["scores"]["iou"]["seeds"] == [0.8, 0.9]
+    assert told["architectures"][1]["cost"]["peak"]["training"] == 9 << 20
+    assert told["recipe"]["steps"] == contest.recipe.steps
+    with pytest.raises(OutputError, match=r"vessels\.md"):
+        write_comparison(tmp_path, both, name="vessels")
+
+
+def test_the_plot_has_a_dot_for_every_value(contest, tmp_path):
+    both = comparison(contest, entrant(UNET, 0.8, 0.9), entrant(FCN, 0.7, math.nan))
+    path = write_comparison(tmp_path, both)[2]
+    root = ET.parse(path).getroot()
+    ns = "{http://www.w3.org/2000/svg}"
+    panels = root.findall(f"{ns}g")
+    assert len(panels) == 8
+    dots = panels[0].findall(f"{ns}circle")
+    assert [d.get("r") for d in dots] == ["3", "3", "6", "6"]
+    x = [float(d.get("cx")) for d in dots]
+    assert x[3] < x[0] < x[2] < x[1]
+    assert np.isclose(x[2], (x[0] + x[1]) / 2, atol=0.2)
+    assert "nan" not in path.read_text()
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)", path.read_text())
