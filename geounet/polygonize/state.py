@@ -155,16 +155,21 @@ def new_state(width: int, nodata: int) -> State:
 
 
 def with_room(state: State, width: int) -> State:
-    """The state with room in each pool for at least one more row, half as large again if grown."""
+    """The state with room in each pool for at least one more row, half as large again if grown.
+
+    The room is for the worst row that can come and is hardly ever filled; only slots that were ever
+    used are copied, so that the system need not find memory for the others.
+    """
     grown = {}
     room = room_for_row(state.pools, width)
     for pool, names in enumerate((("nodes",), ("ends",), ("regions",), ("rings",), _BLOCKS)):
+        used = int(state.pools[pool, TOP])
         for name in names:
             records = getattr(state, name)
             if room[pool] > len(records):
-                extra = max(len(records) // 2, int(room[pool]) - len(records))
-                more = np.zeros((extra, *records.shape[1:]), records.dtype)
-                grown[name] = np.concatenate([records, more])
+                size = max(len(records) * 3 // 2, int(room[pool]))
+                grown[name] = np.zeros((size, *records.shape[1:]), records.dtype)
+                grown[name][:used] = records[:used]
     return state._replace(**grown)
 
 
