@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from geounet.errors import ModelError, OptionError, OutputError
+from geounet.errors import DependencyError, ModelError, OptionError, OutputError
 from geounet.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class Bundle:
 
         Raises:
             ModelError: The weights do not fit the spec.
+            DependencyError: The architecture is another package's, which is not installed.
         """
         import safetensors
         import safetensors.torch
@@ -82,8 +83,10 @@ class Bundle:
 
         spec = self.spec
         try:
-            with torch.device("meta"):
+            with torch.device("meta"), torch.random.fork_rng(devices=[]):
                 network = build(spec.arch, len(spec.bands), len(spec.classes))
+        except DependencyError as error:
+            raise DependencyError(f"{self.path}: {error}") from error
         except (ModelError, OptionError) as error:
             raise ModelError(f"{self.path}: {error}") from error
         try:

@@ -21,6 +21,8 @@ Wanted = Callable[[Window], NDArray[np.bool_]]
 class Feed:
     """What one row of tiles needs: the strip with its halo, mirrored at the scene's edges."""
 
+    row: int
+    """Index of the row of tiles."""
     window: Window
     """The output rows."""
     valid: NDArray[np.bool_]
@@ -57,20 +59,28 @@ class StripFeeder:
     """How the scene is cut."""
     wanted: Wanted | None = None
     """Area of interest; None: all."""
+    spread: int = 0
+    """Rows on each side of a strip that its tiles have a say in: the halo where they are blended;
+    the windows of feeds are so much higher."""
 
     def __iter__(self) -> Iterator[Feed]:
         rows = _RowBuffer(scene=self.scene, bands=self.bands)
         for index in range(self.grid.rows):
-            strip = self.grid.strip(index)
-            asked = None if self.wanted is None else self.wanted(strip)
+            window = self._window(index)
+            asked = None if self.wanted is None else self.wanted(window)
             if asked is not None and not asked.any():
-                yield self._empty(strip)
+                yield self._empty(index, window)
                 continue
-            yield self._feed(index, strip, asked, rows)
+            yield self._feed(index, window, asked, rows)
+
+    def _window(self, index: int) -> Window:
+        strip = self.grid.strip(index)
+        return strip.grow(self.spread).intersect(self.grid.scene) if self.spread else strip
 
     def _feed(
-        self, index: int, strip: Window, asked: NDArray[np.bool_] | None, rows: _RowBuffer
+        self, index: int, window: Window, asked: NDArray[np.bool_] | None, rows: _RowBuffer
     ) -> Feed:
+        strip = self.grid.strip(index)
         need = strip.grow(self.grid.halo).intersect(self.grid.scene)
         origin = self._padded_window(index)
         canvas = _Canvas(have=need, want=origin, scene=self.grid.scene)
@@ -78,20 +88,29 @@ class StripFeeder:
             canvas.add(part)
             del part  # before the next one is read
         data, padded_valid = canvas.finish()
-        inside = padded_valid[strip.relative_to(origin).slices]
+        inside = padded_valid[window.relative_to(origin).slices]
         inside = inside.copy() if asked is None else inside & asked
         if not inside.any():
-            return self._empty(strip)
-        return Feed(window=strip, valid=inside, data=data, padded_valid=padded_valid, origin=origin)
+            return self._empty(index, window)
+        return Feed(
+            row=index,
+            window=window,
+            valid=inside,
+            data=data,
+            padded_valid=padded_valid,
+            origin=origin,
+        )
 
     def _padded_window(self, index: int) -> Window:
         tiles = list(self.grid.tiles(index))
         first, last = tiles[0].read, tiles[-1].read
         return Window.between(first.row_off, first.col_off, last.row_end, last.col_end)
 
-    def _empty(self, strip: Window) -> Feed:
-        nothing = np.zeros((strip.height, strip.width), bool)
-        return Feed(window=strip, valid=nothing, data=None, padded_valid=None, origin=strip)
+    def _empty(self, index: int, window: Window) -> Feed:
+        nothing = np.zeros((window.height, window.width), bool)
+        return Feed(
+            row=index, window=window, valid=nothing, data=None, padded_valid=None, origin=window
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

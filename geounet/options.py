@@ -35,7 +35,7 @@ class SegmentKeywords(TypedDict, total=False):
     aoi: str | Path
     """A vector file; outside its polygons the output is nodata."""
     tile: int
-    """Side of a tile's core in pixels; the result does not depend on it."""
+    """Side of a tile's core in pixels; where tiles are exact, the result does not depend on it."""
     device: str
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     precision: str

@@ -47,7 +47,9 @@ class SegmentReport:
     tile: int
     """Side of a tile's core in pixels."""
     halo: int
-    """Context around it in pixels."""
+    """Context around it in pixels; where tiles are blended, half of what two of them share."""
+    seam: str
+    """How tiles were joined: ``exact`` (they change nothing) or ``blend``."""
     classes: Mapping[str, ClassTotal]
     """Class name -> pixels and area."""
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
@@ -15,6 +15,7 @@ import numpy as np
 from geounet import heap
 from geounet.aoi import AreaOfInterest
 from geounet.area import pixel_size_m
+from geounet.blend import blended_strips
 from geounet.choose import Say, choose_model
 from geounet.errors import SceneError
 from geounet.feed import Feed, StripFeeder
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 DEFAULT_TILE: Mapping[str, int] = {"cpu": 1024, "cuda": 2048, "mps": 1024}
 """Side of a core by kind of device: a larger one wastes less on its halo and takes more memory."""
+
+BLEND_TILE: Mapping[str, int] = {"cpu": 512, "cuda": 1024, "mps": 512}
+"""The same where tiles are blended: such a network looks at the whole tile, and was trained on
+smaller ones; and a row of tiles is held as float32 probabilities."""
 
 _LOG = logging.getLogger("geounet")
 
@@ -178,7 +183,8 @@ class _Run:
         self.engine: TorchEngine = TorchEngine(
             bundle, fit.normalizer, device=options.device, precision=options.precision
         )
-        tile = options.tile or DEFAULT_TILE[self.engine.device.partition(":")[0]]
+        sides = DEFAULT_TILE if self.engine.seam == "exact" else BLEND_TILE
+        tile = options.tile or sides[self.engine.device.partition(":")[0]]
         self.grid = TileGrid.cover(
             height=info.height,
             width=info.width,
@@ -187,11 +193,29 @@ class _Run:
             stride=self.engine.stride,
         )
 
+    def feeder(self) -> StripFeeder:
+        """Reads what the tiles need."""
+        return StripFeeder(
+            scene=self.fit.scene,
+            bands=self.fit.bands,
+            grid=self.grid,
+            wanted=self.wanted,
+            spread=0 if self.engine.seam == "exact" else self.grid.halo,
+        )
+
+    def strips(self, feeds: Iterable[Feed], advance: Callable[[int], None]) -> Iterator[Strip]:
+        """Computes, and joins the tiles as the model asks for."""
+        engine, grid, confidence = self.engine, self.grid, self.options.confidence
+        if engine.seam == "blend":
+            yield from blended_strips(engine, feeds, grid, confidence=confidence, advance=advance)
+            return
+        for feed in feeds:
+            yield segment_strip(engine, feed, grid, confidence=confidence, advance=advance)
+
 
 def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress | None) -> None:
     """Read ahead, compute here, write behind."""
     done, total = 0, run.fit.scene.info.window.size
-    feeder = StripFeeder(scene=run.fit.scene, bands=run.fit.bands, grid=run.grid, wanted=run.wanted)
 
     def consume(strip: Strip) -> None:
         for sink in sinks:
@@ -199,7 +223,7 @@ def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress |
         heap.give_back()
 
     def read() -> Iterator[Feed]:
-        for feed in feeder:
+        for feed in run.feeder():
             heap.give_back()
             yield feed
 
@@ -211,10 +235,7 @@ def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress |
 
     advance(0)
     with Ahead(read(), depth=1) as feeds, Behind(consume, depth=1) as behind:
-        for feed in feeds:
-            strip = segment_strip(
-                run.engine, feed, run.grid, confidence=run.options.confidence, advance=advance
-            )
+        for strip in run.strips(feeds, advance):
             behind.put(strip)
 
 
@@ -234,6 +255,7 @@ def _report(run: _Run, paths: OutputPaths, totals: Totals, seconds: float) -> Se
         precision=run.engine.precision,
         tile=run.grid.tile,
         halo=run.grid.halo,
+        seam=run.engine.seam,
         classes=totals.classes(),
     )
 

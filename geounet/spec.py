@@ -19,6 +19,7 @@ Unit = Literal["reflectance", "dB", "any"]
 Seam = Literal["exact", "blend"]
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_ARCH = re.compile(r"[a-z0-9][a-z0-9_.-]{0,95}")  # no colon or slash: nothing that is fetched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,18 +27,49 @@ class ArchSpec:
     """The network, as the name and parameters that rebuild it."""
 
     name: str
-    """Name of an architecture in ``geounet.nn``, e.g. ``"unet"``."""
-    width: int
-    """Channels of the first level."""
-    depth: int
-    """Number of poolings; the stride is ``2 ** depth`` for a U-Net."""
+    """One of ``geounet.nn``, e.g. ``"unet"``; or decoder-encoder of segmentation-models-pytorch,
+    e.g. ``"unet-resnet34"``."""
+    width: int | None = None
+    """Channels of the first level; None where an encoder brings its own."""
+    depth: int | None = None
+    """Number of poolings (the stride is ``2 ** depth``); None where an encoder brings its own."""
 
     def __post_init__(self) -> None:
-        whole = type(self.width) is type(self.depth) is int
-        if not (whole and 1 <= self.width <= 1024 and 1 <= self.depth <= 8):
+        if not (isinstance(self.name, str) and _ARCH.fullmatch(self.name)):
             raise OptionError(
-                f"width {self.width!r} must be 1 to 1024 and depth {self.depth!r} 1 to 8"
+                f"architecture {self.name!r}: use lower case, digits and - _ . as in unet-resnet34"
             )
+        if self.has_encoder and self.width is self.depth is None:
+            return
+        if self.has_encoder:
+            raise OptionError(
+                f"{self.name} has the width and depth of its encoder: leave out width"
+                f" {self.width!r} and depth {self.depth!r}"
+            )
+        whole = type(self.width) is type(self.depth) is int
+        if not (whole and 1 <= (self.width or 0) <= 1024 and 1 <= (self.depth or 0) <= 8):
+            raise OptionError(
+                f"{self.name}: width {self.width!r} must be 1 to 1024 and depth {self.depth!r} 1"
+                " to 8"
+            )
+
+    def __str__(self) -> str:
+        """E.g. ``unet, width 32, depth 4``."""
+        return (
+            self.name
+            if self.has_encoder
+            else f"{self.name}, width {self.width}, depth {self.depth}"
+        )
+
+    @property
+    def has_encoder(self) -> bool:
+        """Whether the name is that of a decoder and an encoder, ``unet-resnet34``."""
+        return "-" in self.name
+
+    @property
+    def seam(self) -> Seam:
+        """How its tiles are joined at best: exact where its reach is known, else blended."""
+        return "blend" if self.has_encoder else "exact"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +138,11 @@ class ModelSpec:
         ):
             if value not in choices:
                 raise OptionError(f"model {self.name}: {what} {value!r}: {' or '.join(choices)}")
+        if self.seam == "exact" and self.arch.seam != "exact":
+            raise OptionError(
+                f"model {self.name}: {self.arch.name} looks too far for exact tiles: its seam is"
+                f" {self.arch.seam}"
+            )
 
     def _check_ranges(self) -> None:
         for what, (low, high) in (("clip", self.clip), ("plausible", self.plausible)):

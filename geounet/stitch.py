@@ -45,9 +45,9 @@ def segment_strip(
     shape = feed.window.height, feed.window.width
     labels = np.full(shape, NODATA, np.uint8)
     percent = np.full(shape, NODATA, np.uint8) if confidence else None
-    for group in _minibatches(feed, grid, engine.minibatch):
+    for group in minibatches(feed, grid, engine.minibatch, lambda tile: tile.core):
         tiles, valid = zip(*map(feed.cut, group), strict=True)
-        prediction = engine.predict(_stacked(tiles), _stacked(valid), confidence=confidence)
+        prediction = engine.predict(stacked(tiles), stacked(valid), confidence=confidence)
         for i, tile in enumerate(group):
             core = tile.core.relative_to(feed.window)
             inner = slice(core.height), slice(core.width)
@@ -64,15 +64,20 @@ def segment_strip(
     return Strip(window=feed.window, labels=labels, confidence=percent)
 
 
-def _stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """One array; a view where there is only one, so that nothing lasts longer than it is needed."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
-def _minibatches(feed: Feed, grid: TileGrid, size: int) -> list[list[Tile]]:
-    """Tiles with a valid pixel in their core, by read shape (the last column's may differ)."""
+def minibatches(
+    feed: Feed, grid: TileGrid, size: int, output: Callable[[Tile], Window]
+) -> list[list[Tile]]:
+    """Tiles with a valid pixel in their output, by read shape (the last column's may differ).
+
+    Put end to end they are in one order, whatever the size of a minibatch.
+    """
     by_shape: dict[tuple[int, int], list[Tile]] = {}
-    for tile in grid.tiles(feed.window.row_off // grid.tile):
-        if feed.data is not None and feed.valid[tile.core.relative_to(feed.window).slices].any():
+    for tile in grid.tiles(feed.row):
+        if feed.data is not None and feed.valid[output(tile).relative_to(feed.window).slices].any():
             by_shape.setdefault((tile.read.height, tile.read.width), []).append(tile)
     return [tiles[i : i + size] for tiles in by_shape.values() for i in range(0, len(tiles), size)]

@@ -55,7 +55,7 @@ def _card(bundle: Bundle) -> Iterator[str]:
     yield f"{spec.name} {spec.version}: {card.summary}"
     yield f"  file:       {bundle.path}"
     yield f"  sha256:     {bundle.sha256}"
-    yield f"  network:    {spec.arch.name}, width {spec.arch.width}, depth {spec.arch.depth}"
+    yield f"  network:    {spec.arch}"
     yield f"  bands:      {', '.join(spec.band_names)} ({spec.unit})"
     yield f"  classes:    {spec.classes}"
     yield f"  pixel size: {spec.pixel_size[0]:g} to {spec.pixel_size[1]:g} m"

@@ -64,7 +64,10 @@ def add_parser(verbs: Verbs) -> None:
         "--aoi", type=Path, metavar="FILE", help="vector file; outside its polygons is nodata"
     )
     parser.add_argument(
-        "--tile", type=int, metavar="N", help="pixels on a side (the result does not depend on it)"
+        "--tile",
+        type=int,
+        metavar="N",
+        help="pixels on a side (changes nothing where tiles are exact)",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")

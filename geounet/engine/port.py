@@ -56,3 +56,28 @@ class Engine(Protocol):
         Raises:
             DeviceError: Not even one tile fits into the device's memory.
         """
+
+
+class BlendEngine(Protocol):
+    """Runs one model whose tiles are blended: probabilities come back, context and all.
+
+    Threads and pickle: as :class:`Engine`.
+    """
+
+    @property
+    def halo(self) -> int:
+        """Half of what neighbouring tiles share, in pixels."""
+
+    @property
+    def minibatch(self) -> int:
+        """Tiles that are worth handing over at once."""
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """(classes,), the class code of each channel."""
+
+    def probabilities(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Class probabilities (batch, classes, height, width), halo included.
+
+        Arguments and errors are those of :meth:`Engine.predict`.
+        """

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -17,14 +17,18 @@ from geounet.bands import Normalizer
 from geounet.bundle import Bundle
 from geounet.engine.device import dtype_of, resolve_device, resolve_precision
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
-from geounet.errors import DeviceError, ModelError
-from geounet.tiling import round_up
+from geounet.errors import DeviceError
+from geounet.spec import Seam
 
 _MINIBATCH = {"cpu": 1, "cuda": 8, "mps": 4}
 
+T = TypeVar("T")
+
 
 class TorchEngine:
-    """The torch adapter of :class:`~geounet.engine.port.Engine`.
+    """The torch adapter of :class:`~geounet.engine.port.Engine`, and of ``BlendEngine`` there.
+
+    :attr:`seam` says as which of the two it is meant.
 
     Normalising, the forward pass, softmax, crop and argmax run on the device; batch norm is folded
     into the convolutions and tensors are channels_last (4.7 times the speed of plain NCHW float32
@@ -44,17 +48,13 @@ class TorchEngine:
         device: str = "auto",
         precision: str = "auto",
     ) -> None:
-        if bundle.spec.seam != "exact":
-            raise ModelError(
-                f"{bundle.path}: its tiles must be blended ({bundle.spec.seam}), which this geounet"
-                " does not do: install a geounet that fits the model"
-            )
         self._device = resolve_device(device)
         self._precision = resolve_precision(precision, self._device, bundle.spec.bf16_agreement)
         self._dtype = dtype_of(self._precision)
         network = bundle.network
+        self._seam: Seam = bundle.spec.seam
         self._stride = network.stride
-        self._halo = round_up(network.radius, network.stride)
+        self._halo = network.halo
         self._network = in_precision(fold_batch_norm(network), self._dtype).to(self._device)
         for parameter in self._network.parameters():
             if parameter.ndim == 4:
@@ -81,8 +81,13 @@ class TorchEngine:
         return self._stride
 
     @property
+    def seam(self) -> Seam:
+        """How its tiles are to be joined: ``exact`` or ``blend``."""
+        return self._seam
+
+    @property
     def halo(self) -> int:
-        """The network's receptive radius, rounded up to its stride."""
+        """The network's receptive radius, rounded up to its stride; or what blending asks for."""
         return self._halo
 
     @property
@@ -94,16 +99,10 @@ class TorchEngine:
         self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool
     ) -> Prediction:
         """See :meth:`geounet.engine.port.Engine.predict`."""
-        done: list[tuple[NDArray[np.uint8], NDArray[np.uint8] | None]] = []
-        start = 0
-        while start < len(tiles):
-            part = slice(start, start + self._minibatch)
-            try:
-                done.append(self._classify(tiles[part], valid[part], confidence=confidence))
-            except torch.OutOfMemoryError as error:
-                self._halve(tiles.shape, error)
-            else:
-                start = part.stop
+        done = self._in_parts(
+            lambda part: self._classify(tiles[part], valid[part], confidence=confidence),
+            tiles.shape,
+        )
         return Prediction(
             labels=np.concatenate([labels for labels, _ in done]),
             confidence=np.concatenate([c for _, c in done if c is not None])
@@ -111,10 +110,40 @@ class TorchEngine:
             else None,
         )
 
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """(classes,), the class code of each channel."""
+        return np.asarray(self._codes.cpu().numpy())
+
+    def probabilities(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """See :meth:`geounet.engine.port.BlendEngine.probabilities`."""
+        done = self._in_parts(lambda part: self._softmax(tiles[part], valid[part]), tiles.shape)
+        return done[0] if len(done) == 1 else np.concatenate(done)
+
     def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(batch, classes, height, width) in float32, halo included: for checks and blending."""
+        """(batch, classes, height, width) in float32, halo included: for checks."""
         with torch.inference_mode():
             return np.asarray(self._forward(tiles, valid).float().cpu().numpy())
+
+    def _in_parts(self, run: Callable[[slice], T], shape: tuple[int, ...]) -> list[T]:
+        """What ``run`` gives for each minibatch of an array of tiles of this shape."""
+        done: list[T] = []
+        start = 0
+        while start < shape[0]:
+            part = slice(start, start + self._minibatch)
+            try:
+                done.append(run(part))
+            except torch.OutOfMemoryError as error:
+                self._halve(shape, error)
+            else:
+                start = part.stop
+        return done
+
+    def _softmax(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        with torch.inference_mode():
+            # in float32 whatever the precision, and a channel after the other, as they are added up
+            odds = torch.softmax(self._forward(tiles, valid).float(), 1).contiguous()
+            return np.asarray(odds.cpu().numpy())
 
     def _classify(
         self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from geounet.nn.blocks import Encoder, Span, union, upsampled, widths_of
-from geounet.nn.network import SegmentationNetwork
+from geounet.nn.network import ExactNetwork
 
 
-class FCN(SegmentationNetwork):
+class FCN(ExactNetwork):
     """Class scores at three levels of an encoder, upsampled and summed.
 
     Long, Shelhamer & Darrell 2015, "Fully Convolutional Networks for Semantic Segmentation"
@@ -37,7 +37,7 @@ class FCN(SegmentationNetwork):
         self.last = _bilinear(classes, self._last).requires_grad_(requires_grad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See :meth:`SegmentationNetwork.forward`."""
+        """See :meth:`~geounet.nn.network.SegmentationNetwork.forward`."""
         *_, fine, middle, coarse = self.encoder.features(x)
         x = self.up[0](self.score[0](coarse)) + self.score[1](middle)
         x = self.up[1](x) + self.head(fine)
@@ -45,7 +45,7 @@ class FCN(SegmentationNetwork):
         return out
 
     def span(self, outputs: Span) -> Span:
-        """See :meth:`SegmentationNetwork.span`."""
+        """See :meth:`ExactNetwork.span`."""
         fine = upsampled(outputs, 2 * self._last, self._last) if self._last > 1 else outputs
         middle = upsampled(fine, 4, 2)
         coarse = upsampled(middle, 4, 2)

@@ -8,21 +8,52 @@ from torch import Tensor, nn
 
 from geounet.errors import OptionError
 from geounet.nn.blocks import Encoder, Span
+from geounet.spec import Seam
+from geounet.tiling import round_up
 
 
 class SegmentationNetwork(nn.Module, ABC):
     """Maps (batch, in_bands, height, width) to logits (batch, classes, height, width).
 
     Height and width must be multiples of :attr:`stride`.
+    """
+
+    seam: Seam
+    """How tiles are joined: exactly, where :attr:`halo` is all that an output looks at; or blended,
+    where it is half of what neighbouring tiles share."""
+    head: nn.Conv2d
+    """The convolution whose bias is a term of the logits."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (batch, classes, height, width) of ``x`` (batch, in_bands, height, width)."""
+
+    @property
+    @abstractmethod
+    def stride(self) -> int:
+        """What height and width of the input must be multiples of."""
+
+    @property
+    @abstractmethod
+    def halo(self) -> int:
+        """Pixels of context around a core, a multiple of the stride."""
+
+    @property
+    def stem(self) -> nn.Conv2d:
+        """The only layer that sees the input: the first convolution."""
+        return next(module for module in self.modules() if isinstance(module, nn.Conv2d))
+
+
+class ExactNetwork(SegmentationNetwork):
+    """A network whose reach is known, so that its tiles are exact.
 
     Raises:
         OptionError: A parameter too small.
     """
 
+    seam: Seam = "exact"
     encoder: Encoder
-    """Its first block's first convolution is the only layer that sees the input."""
-    head: nn.Conv2d
-    """The 1x1 convolution whose bias is a term of the logits."""
+    """Its first block's first convolution is the stem."""
     least_depth = 1
 
     def __init__(self, in_bands: int, classes: int, width: int, depth: int) -> None:
@@ -33,10 +64,6 @@ class SegmentationNetwork(nn.Module, ABC):
                 f" depth {depth} cannot be: each must be at least 1, depth {self.least_depth}"
             )
         self.depth = depth
-
-    @abstractmethod
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits (batch, classes, height, width) of ``x`` (batch, in_bands, height, width)."""
 
     @abstractmethod
     def span(self, outputs: Span) -> Span:
@@ -59,3 +86,8 @@ class SegmentationNetwork(nn.Module, ABC):
         """
         spans = [self.span((p, p)) for p in range(self.stride)]
         return max(-min(low for low, _ in spans), max(high for _, high in spans) - self.stride + 1)
+
+    @property
+    def halo(self) -> int:
+        """The radius, rounded up to the stride."""
+        return round_up(self.radius, self.stride)

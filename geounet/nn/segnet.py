@@ -6,10 +6,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from geounet.nn.blocks import DoubleConv, Encoder, Span, union, unpooled, widths_of
-from geounet.nn.network import SegmentationNetwork
+from geounet.nn.network import ExactNetwork
 
 
-class SegNet(SegmentationNetwork):
+class SegNet(ExactNetwork):
     """Encoder and decoder without skips; pooling hands on the places of the maxima.
 
     Badrinarayanan, Kendall & Cipolla 2017, "SegNet: A Deep Convolutional Encoder-Decoder
@@ -33,7 +33,7 @@ class SegNet(SegmentationNetwork):
         self.head = nn.Conv2d(width, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See :meth:`SegmentationNetwork.forward`."""
+        """See :meth:`~geounet.nn.network.SegmentationNetwork.forward`."""
         places = []
         for block in self.encoder:
             x, indices = functional.max_pool2d(block(x), 2, return_indices=True)
@@ -44,7 +44,7 @@ class SegNet(SegmentationNetwork):
         return out
 
     def span(self, outputs: Span) -> Span:
-        """See :meth:`SegmentationNetwork.span`."""
+        """See :meth:`ExactNetwork.span`."""
         return self._span(0, outputs)
 
     def _span(self, level: int, outputs: Span) -> Span:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from geounet.nn.blocks import DoubleConv, Encoder, Span, union, upsampled, widths_of
-from geounet.nn.network import SegmentationNetwork
+from geounet.nn.network import ExactNetwork
 
 
-class UNet(SegmentationNetwork):
+class UNet(ExactNetwork):
     """Encoder, bottleneck, decoder and skips.
 
     Ronneberger, Fischer & Brox 2015, "U-Net: Convolutional Networks for Biomedical Image
@@ -36,7 +36,7 @@ class UNet(SegmentationNetwork):
         self.head = nn.Conv2d(width, classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See :meth:`SegmentationNetwork.forward`."""
+        """See :meth:`~geounet.nn.network.SegmentationNetwork.forward`."""
         *skips, x = self.encoder.features(x)
         for up, block in zip(self.up, self.decoder, strict=True):
             x = block(torch.cat((skips.pop(), up(x)), dim=1))
@@ -44,7 +44,7 @@ class UNet(SegmentationNetwork):
         return out
 
     def span(self, outputs: Span) -> Span:
-        """See :meth:`SegmentationNetwork.span`."""
+        """See :meth:`ExactNetwork.span`."""
         return self._span(0, outputs)
 
     def _span(self, level: int, outputs: Span) -> Span:
