@@ -1,4 +1,8 @@
-"""Architectures side by side: the same chips, the same budget, the same seeds."""
+"""Architectures side by side: the same chips, the same budget, the same seeds.
+
+The recipe is the same for all, its learning rate too: a rate that is right for one may be too large
+for another, which its spread over the seeds then shows.
+"""
 
 from __future__ import annotations
 

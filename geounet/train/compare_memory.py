@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,6 +142,8 @@ def _peak() -> int:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
     except (OSError, StopIteration):
+        import resource  # not on Windows, which has no peak to ask for here
+
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS
 
 

@@ -13,7 +13,7 @@ from geounet.train.sheet_charts import nice_ticks, series
 from geounet.train.sheet_style import CHART, COLORS
 
 _ROW, _HEAD, _FOOT = 30, 44, 30
-_PANEL, _GAP, _LETTER = 190, 26, 7.0  # pixels; of a letter about
+_PANEL, _GAP, _LETTER = 184, 40, 7.6  # pixels; of a letter about
 
 _TITLES = ("IoU", "Dice", "boundary F1, 1 px", "boundary F1, 2 px", "boundary F1, 3 px")
 
@@ -39,7 +39,7 @@ class _Panel:
 def plot(entrants: Sequence[Entrant]) -> str:
     """An SVG file that is bright or dark as the page that shows it."""
     panels = _panels(entrants)
-    left = 20 + _LETTER * max(len(entrant.label) for entrant in entrants)
+    left = 24 + _LETTER * max(len(entrant.label) for entrant in entrants)
     across = 4
     height = _HEAD + _ROW * len(entrants) + _FOOT
     parts: list[str] = []
