@@ -194,9 +194,7 @@ def _groups(
                 f"{request.groups} names none of the images ({listing(missing)}): write their stems"
             )
         if missing:
-            notes.append(
-                f"{len(missing)} images in no group are each their own: {listing(missing)}"
-            )
+            notes.append(f"{len(missing)} images are in no group: {listing(missing)}")
         return groups, notes
     groups, shared = by_place(blocks, pairs, around, on_map=on_map)
     notes = [f"{len(groups)} groups of {len(blocks)} chips"]
