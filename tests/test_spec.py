@@ -39,12 +39,21 @@ def schemes(draw):
     )
 
 
+archs = st.builds(
+    ArchSpec,
+    name=st.sampled_from(["unet", "fcn", "segnet"]),
+    width=st.integers(1, 1024),
+    depth=st.integers(1, 8),
+) | st.builds(ArchSpec, name=st.sampled_from(["unet-resnet34", "segformer-mit_b0"]))
+
+
 @st.composite
 def specs(draw):
+    arch = draw(archs)
     return ModelSpec(
         name=draw(names),
         version=draw(st.text()),
-        arch=ArchSpec(name="unet", width=draw(st.integers(1, 1024)), depth=draw(st.integers(1, 8))),
+        arch=arch,
         bands=tuple(
             BandSpec(name=name, mean=draw(numbers), std=draw(st.floats(1e-6, 1e6)))
             for name in draw(st.lists(names, min_size=1, max_size=13, unique=True))
@@ -61,7 +70,7 @@ def specs(draw):
             limits=draw(st.text()),
             metrics=draw(st.dictionaries(st.text(), numbers | st.text())),
         ),
-        seam=draw(st.sampled_from(["exact", "blend"])),
+        seam=draw(st.sampled_from([arch.seam, "blend"])),
         bf16_agreement=draw(st.none() | st.floats(0, 1)),
     )
 
@@ -116,11 +125,38 @@ def test_illegal_spec(change, match):
 
 
 @pytest.mark.parametrize(
-    ("width", "depth"), [(0, 2), (2000, 2), (4, 0), (4, 9), (4.0, 2), (True, 2)]
+    ("width", "depth"),
+    [(0, 2), (2000, 2), (4, 0), (4, 9), (4.0, 2), (True, 2), (None, 2), (4, None), (None, None)],
 )
 def test_illegal_network(width, depth):
     with pytest.raises(OptionError, match="must be 1 to 1024 and depth"):
         ArchSpec(name="unet", width=width, depth=depth)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "UNet", "unet-a/b", "unet-tu-hf_hub:someone/model", "..", 7, "a" * 97, "unet\n"]
+)
+def test_illegal_architecture(name):
+    """Nothing that a library of models would fetch from somewhere."""
+    with pytest.raises(OptionError, match=r"use lower case, digits and - _ \. as in unet-resnet34"):
+        ArchSpec(name=name, width=4, depth=2)
+
+
+def test_an_architecture_with_an_encoder():
+    arch = ArchSpec(name="unet-resnet34")
+    assert (arch.has_encoder, arch.seam, str(arch)) == (True, "blend", "unet-resnet34")
+    ours = ArchSpec(name="unet", width=8, depth=4)
+    assert (ours.has_encoder, ours.seam, str(ours)) == (False, "exact", "unet, width 8, depth 4")
+    with pytest.raises(OptionError, match="unet-resnet34 has the width and depth of its encoder"):
+        ArchSpec(name="unet-resnet34", width=32)
+    with pytest.raises(OptionError, match="unet-resnet34 looks too far for exact tiles: its seam"):
+        replace(random_spec(), arch=arch)
+
+
+def test_a_spec_as_earlier_versions_wrote_it():
+    """And it is still written so, where the architecture was there."""
+    text = random_spec().to_json()
+    assert '"arch": {\n  "depth": 2,\n  "name": "unet",\n  "width": 4\n }' in text
 
 
 @pytest.mark.parametrize(

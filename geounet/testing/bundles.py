@@ -23,12 +23,18 @@ def random_spec(
     width: int = 4,
     depth: int = 2,
     unit: Unit = "any",
+    arch: str = "unet",
 ) -> ModelSpec:
-    """A spec whose normalisation leaves values of about -3..3 as they are."""
+    """A spec whose normalisation leaves values of about -3..3 as they are.
+
+    ``width`` and ``depth`` mean nothing for a decoder-encoder ``arch`` such as ``unet-resnet18``.
+    """
+    network = ArchSpec(name=arch) if "-" in arch else ArchSpec(name=arch, width=width, depth=depth)
     return ModelSpec(
         name="random",
         version="0",
-        arch=ArchSpec(name="unet", width=width, depth=depth),
+        arch=network,
+        seam=network.seam,
         bands=tuple(BandSpec(name=name, mean=0.0, std=1.0) for name in bands),
         unit=unit,
         clip=(-1e6, 1e6),
@@ -51,7 +57,9 @@ def random_network(spec: ModelSpec, seed: int = 0) -> SegmentationNetwork:
     from geounet.nn import build
 
     generator = torch.Generator().manual_seed(seed)
-    network = build(spec.arch, len(spec.bands), len(spec.classes)).eval()
+    with torch.random.fork_rng(devices=[]):  # for what is neither convolution nor batch norm
+        torch.manual_seed(seed)
+        network = build(spec.arch, len(spec.bands), len(spec.classes)).eval()
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
             fan = module.weight[0].numel()

@@ -13,7 +13,10 @@ from geounet.engine import Prediction
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EchoEngine:
-    """Returns its first band as labels: whatever comes out of a run must equal the scene."""
+    """Returns its first band as labels: whatever comes out of a run must equal the scene.
+
+    As a :class:`~geounet.engine.BlendEngine` it is as sure of them as can be.
+    """
 
     halo: int = 0
     """Context that is cut off."""
@@ -25,6 +28,18 @@ class EchoEngine:
     """Never used."""
     precision: str = "fp32"
     """Never used."""
+    classes: int = 4
+    """Labels that it can be sure of: 0 to one less."""
+
+    @property
+    def codes(self) -> NDArray[np.uint8]:
+        """(classes,): each channel is its code."""
+        return np.arange(self.classes, dtype=np.uint8)
+
+    def probabilities(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """1 for the class that the first band says, where valid, and 0 for the others."""
+        says = tiles[:, 0, None] == self.codes[:, None, None]
+        return (says & valid[:, None]).astype(np.float32)
 
     def predict(
         self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool

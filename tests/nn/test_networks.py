@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from networks import NetworkTester
 
 from geounet.bands import Normalizer
 from geounet.bundle import load_bundle
-from geounet.engine.torch import TorchEngine, fold_batch_norm, in_precision
-from geounet.errors import ModelError, OptionError
+from geounet.engine.torch import TorchEngine
+from geounet.errors import DependencyError, ModelError, OptionError
 from geounet.nn import ARCHITECTURES, build
 from geounet.spec import ArchSpec
 from geounet.testing import random_bundle
-from geounet.testing.bundles import random_network, random_spec
+from geounet.testing.bundles import random_spec
 from geounet.tiling import mirror_index, round_up
 
 CASES = [(name, depth) for name in sorted(ARCHITECTURES) for depth in (2, 3)]
@@ -33,17 +35,7 @@ def spec(request):
     return spec_of(*request.param)
 
 
-@pytest.fixture
-def network(spec):
-    return random_network(spec)
-
-
-class TestEveryArchitecture:
-    def test_logits_have_the_size_of_the_input(self, spec, network):
-        for rows, cols in ((1, 1), (2, 3)):
-            x = torch.randn(2, 2, rows * network.stride, cols * network.stride)
-            assert network(x).shape == (2, len(spec.classes), *x.shape[2:])
-
+class TestEveryArchitecture(NetworkTester):
     def test_radius_by_perturbation(self, network):
         network = network.double()
         stride, radius, halo = (
@@ -91,13 +83,6 @@ class TestEveryArchitecture:
             )
         torch.testing.assert_close(here, there, atol=1e-9, rtol=0)
 
-    def test_a_bundle_gives_it_back(self, spec, network, tmp_path):
-        again = load_bundle(random_bundle(tmp_path / "a.geounet", spec)).network
-        torch.manual_seed(0)
-        x = torch.randn(1, 2, 2 * network.stride, 2 * network.stride)
-        with torch.inference_mode():
-            assert torch.equal(network(x), again(x))
-
     def test_tiles_equal_the_whole(self, spec, tmp_path):
         bundle = load_bundle(random_bundle(tmp_path / "a.geounet", spec))
         normalizer = Normalizer.of(spec.bands, spec.clip)
@@ -118,30 +103,6 @@ class TestEveryArchitecture:
         for row, col in ((0, 0), (0, step), (step, 0)):
             part = whole[:, row : row + step, col : col + step]
             np.testing.assert_allclose(logits(row, col, step, step), part, atol=1e-4)
-
-    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-    def test_half_precision_gives_nearly_the_same(self, network, dtype):
-        torch.manual_seed(0)
-        x = torch.randn(1, 2, 64, 64)
-        with torch.inference_mode():
-            full = network(x)
-            half = in_precision(fold_batch_norm(network), dtype)(x)
-        assert (half.argmax(1) == full.argmax(1)).float().mean() > 0.95
-
-    def test_can_be_trained(self, spec):
-        torch.manual_seed(0)
-        network = build(spec.arch, 2, 2)
-        x = torch.randn(4, 2, 4, 4).repeat_interleave(8, 2).repeat_interleave(8, 3)
-        label = (x[:, 0] > 0).long()
-        optimizer = torch.optim.AdamW((p for p in network.parameters() if p.requires_grad), 1e-2)
-        losses = []
-        for _ in range(15):
-            loss = torch.nn.functional.cross_entropy(network(x), label)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            losses.append(loss.item())
-        assert losses[-1] < 0.9 * losses[0]
 
 
 def test_fcn_starts_as_bilinear_interpolation():
@@ -175,8 +136,26 @@ def test_segnet_puts_maxima_back_where_they_were():
 def test_refuses_what_cannot_be():
     with pytest.raises(OptionError, match=r"a FCN with .* depth 1 cannot be: .* depth 2"):
         build(ArchSpec(name="fcn", width=4, depth=1), 2, 2)
-    with pytest.raises(ModelError, match="'vgg' is not one of fcn, segnet, unet"):
+    with pytest.raises(ModelError, match="'vgg' is not one of fcn, segnet, unet, nor a decoder-"):
         build(ArchSpec(name="vgg", width=4, depth=1), 2, 2)
+    with pytest.raises(ModelError, match=r"there is no decoder 'vgg'; choose deeplabv3, .*, unet"):
+        build(ArchSpec(name="vgg-resnet18"), 2, 2)
+    with pytest.raises(OptionError, match="'imagenet': unet has no encoder that others train"):
+        build(ArchSpec(name="unet", width=4, depth=1), 2, 2, encoder_weights="imagenet")
+
+
+def test_without_segmentation_models_there_is_one_line_that_says_what_to_install(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "segmentation_models_pytorch", None)
+    spec = random_spec(arch="unet-resnet18")
+    remedy = r"unet-resnet18 needs .*: pip install \"segmentation-models-pytorch>=0.5\""
+    with pytest.raises(DependencyError, match=remedy):
+        build(spec.arch, 2, 2)
+    good = load_bundle(random_bundle(tmp_path / "a.geounet"))
+    with pytest.raises(DependencyError, match=rf"a\.geounet: architecture {remedy}") as caught:
+        _ = replace(good, spec=spec).network
+    assert "\n" not in str(caught.value)
 
 
 def test_a_bundle_with_such_a_spec_is_a_bad_model(tmp_path):
