@@ -7,6 +7,7 @@ from typing import Any
 
 import shapely
 from odc.geo.geobox import GeoBox
+from pyproj import Transformer
 
 from geounet.window import Window
 
@@ -51,9 +52,16 @@ def footprints(parts: Sequence[tuple[GeoBox, Window]]) -> list[Any]:
     shapes = []
     for grid, window in parts:
         inner = window.grow(-1) if min(window.height, window.width) > 2 else window
-        extent = grid[inner.slices].extent
-        shapes.append((extent if len(crs) == 1 else extent.to_crs("EPSG:4326")).geom)
+        shape = grid[inner.slices].extent.geom
+        shapes.append(shape if len(crs) == 1 else _in_degrees(shape, wkt(grid)))
     return shapes
+
+
+def _in_degrees(shape: Any, crs: str) -> Any:
+    """Longitude and latitude; edges that are straight in one CRS are not in another."""
+    to = Transformer.from_crs(crs, "EPSG:4326", always_xy=True)
+    bent = shapely.segmentize(shape, shape.length / 32)
+    return shapely.transform(bent, to.transform, interleaved=False)
 
 
 def overlaps(shapes: Sequence[Any]) -> list[tuple[int, int]]:
