@@ -39,7 +39,7 @@ class EchoEngine:
     def probabilities(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """1 for the class that the first band says, where valid, and 0 for the others."""
         says = tiles[:, 0, None] == self.codes[:, None, None]
-        return (says & valid[:, None]).astype(np.float32)
+        return np.asarray(says & valid[:, None], np.float32)
 
     def predict(
         self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool
