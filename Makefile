@@ -12,6 +12,9 @@ OUT    ?= demo
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# setuptools tells at length what an editable installation is; a newcomer reads it as a failure.
+$(VENV)/.installed $(VENV)/.installed-dev $(TRAIN)/.installed: export PYTHONWARNINGS := ignore:Editable installation
+
 # What inference needs: enough for the demo.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

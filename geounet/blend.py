@@ -11,7 +11,7 @@ from geounet.classes import NODATA
 from geounet.engine import CONFIDENCE_MAX, BlendEngine
 from geounet.feed import Feed
 from geounet.stitch import Strip, minibatches, stacked
-from geounet.taper import taper
+from geounet.taper import tile_weight
 from geounet.tiling import Tile, TileGrid
 from geounet.window import Window
 
@@ -89,11 +89,8 @@ class _Blender:
     def add(self, tile: Tile, probability: NDArray[np.float32]) -> None:
         """Add a tile's probabilities (classes, height, width), halo included."""
         inside = self._seen(tile)
-        rows, cols = (
-            taper(size, 2 * self._grid.halo) for size in (tile.read.height, tile.read.width)
-        )
         shown = inside.relative_to(tile.read).slices
-        weight = rows[shown[0], None] * cols[None, shown[1]]
+        weight = tile_weight(tile, self._grid)
         at = inside.relative_to(self._window).slices
         self._weights[at] += weight
         for sums, odds in zip(self._sums, probability, strict=True):

@@ -67,21 +67,21 @@ def fit_scene(scene: SceneReader, spec: ModelSpec, reading: Reading | None = Non
     reading = reading or Reading()
     bands = _match(scene.info, spec, reading.bands)
     chosen = [scene.info.bands[b - 1] for b in bands]
-    scale, offset = _scaling(spec, chosen, reading)
+    scale, offset = scaling(spec.unit, chosen, reading)
     _check_scaled(scene.info.source, spec, chosen, scale)
     reader, bands = narrow(scene, bands, spec.pixel_size)
     normalizer = Normalizer.of(spec.bands, spec.clip, scale, offset)
     return Fit(scene=reader, bands=bands, normalizer=normalizer)
 
 
-def _scaling(
-    spec: ModelSpec, bands: Sequence[SceneBand], reading: Reading
+def scaling(
+    unit: str, bands: Sequence[SceneBand], reading: Reading
 ) -> tuple[list[float], list[float]]:
     """Scale and offset of each band: the user's, or else the tags'.
 
     A model of unit "any" was trained on stored values, so tags do not count for it.
     """
-    tagged = spec.unit != "any" and reading.scale is None
+    tagged = unit != "any" and reading.scale is None
     scale = [b.scale if tagged else reading.scale or 1.0 for b in bands]
     offset = [b.offset if tagged else 0.0 for b in bands]
     return scale, offset if reading.offset is None else [reading.offset] * len(bands)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.errors import OptionError
+from geounet.tiling import Tile, TileGrid
 
 
 def taper(size: int, overlap: int) -> NDArray[np.float32]:
@@ -27,6 +28,17 @@ def taper(size: int, overlap: int) -> NDArray[np.float32]:
         raise OptionError(f"a taper of {size} pixels with an overlap of {overlap} cannot be")
     at = np.arange(size)
     return (_rise(at, overlap) * _rise(size - 1 - at, overlap)).astype(np.float32)
+
+
+def tile_weight(tile: Tile, grid: TileGrid) -> NDArray[np.float32]:
+    """What each pixel of a tile counts: the taper of its rows times that of its columns.
+
+    (height, width) of the part of the read window that lies in the scene; neighbours share twice
+    the halo.
+    """
+    rows, cols = (taper(size, 2 * grid.halo) for size in (tile.read.height, tile.read.width))
+    shown = tile.read.intersect(grid.scene).relative_to(tile.read).slices
+    return rows[shown[0], None] * cols[None, shown[1]]
 
 
 def _rise(at: NDArray[np.intp], overlap: int) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import rasterio
 from affine import Affine
+from cuts import Cut, cuts
 from hypothesis import given
-from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geounet
@@ -23,7 +23,7 @@ from geounet.scene import MemoryScene
 from geounet.stitch import segment_strip
 from geounet.testing import EchoEngine, random_bundle
 from geounet.testing.bundles import random_spec
-from geounet.tiling import TileGrid, round_up
+from geounet.tiling import TileGrid
 
 RNG = np.random.default_rng(3)
 
@@ -72,26 +72,14 @@ def run(engine, scene, tile, **options):
     )
 
 
-@given(
-    height=st.integers(1, 70),
-    width=st.integers(1, 70),
-    tile=st.integers(1, 64),
-    halo=st.integers(0, 40),
-    stride=st.sampled_from([1, 4, 8]),
-    minibatch=st.integers(1, 5),
-    seed=st.integers(0, 99),
-)
-def test_identity(height, width, tile, halo, stride, minibatch, seed) -> None:
-    rng = np.random.default_rng(seed)
-    data = rng.integers(0, 4, (1, height, width), dtype=np.uint8)
-    valid = rng.random((height, width)) < rng.choice([0.0, 0.5, 1.0])
-    engine = EchoEngine(halo=round_up(halo, stride), minibatch=minibatch, stride=stride)
+@given(cut=cuts(labels=4))
+def test_identity(cut: Cut) -> None:
     seen = []
-    scene = MemoryScene.of(data, valid=valid)
-    labels, percent = run(engine, scene, tile, advance=seen.append)
-    assert np.array_equal(labels, np.where(valid, data[0], NODATA))
-    assert np.array_equal(percent, np.where(valid, 100, NODATA))
-    assert sum(seen) == height * width
+    scene = MemoryScene.of(cut.data, valid=cut.valid)
+    labels, percent = run(cut.engine, scene, cut.tile, advance=seen.append)
+    assert np.array_equal(labels, np.where(cut.valid, cut.data[0], NODATA))
+    assert np.array_equal(percent, np.where(cut.valid, 100, NODATA))
+    assert sum(seen) == cut.valid.size
     assert min(seen) >= 0
 
 

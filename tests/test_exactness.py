@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cuts import Cut, cuts
 from hypothesis import given
-from hypothesis import strategies as st
 
 from geounet.bands import Normalizer
 from geounet.bundle import Bundle, load_bundle
@@ -41,23 +41,12 @@ def run(engine, scene, tile, *, halo=None, stride=None, wanted=None, confidence=
     return labels, np.concatenate([s.confidence for s in strips])
 
 
-@given(
-    height=st.integers(1, 70),
-    width=st.integers(1, 70),
-    tile=st.integers(1, 64),
-    halo=st.integers(0, 40),
-    stride=st.sampled_from([1, 4, 8]),
-    minibatch=st.integers(1, 5),
-    seed=st.integers(0, 99),
-)
-def test_identity(height, width, tile, halo, stride, minibatch, seed) -> None:
-    rng = np.random.default_rng(seed)
-    data = rng.integers(0, 200, (1, height, width), dtype=np.uint8)
-    valid = rng.random((height, width)) < rng.choice([0.0, 0.5, 1.0])
-    engine = EchoEngine(halo=round_up(halo, stride), minibatch=minibatch, stride=stride)
-    labels, percent = run(engine, MemoryScene.of(data, valid=valid), tile, confidence=True)
-    assert np.array_equal(labels, np.where(valid, data[0], NODATA))
-    assert np.array_equal(percent, np.where(valid, 100, NODATA))
+@given(cut=cuts(labels=200))
+def test_identity(cut: Cut) -> None:
+    scene = MemoryScene.of(cut.data, valid=cut.valid)
+    labels, percent = run(cut.engine, scene, cut.tile, confidence=True)
+    assert np.array_equal(labels, np.where(cut.valid, cut.data[0], NODATA))
+    assert np.array_equal(percent, np.where(cut.valid, 100, NODATA))
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from geounet.nn import SegmentationNetwork
-from geounet.taper import taper
+from geounet.taper import tile_weight
 from geounet.tiling import Tile, TileGrid, mirror_index
 from geounet.train.augment import Normalize
 from geounet.train.source import Chip
@@ -24,7 +24,7 @@ _LEAST = 1e-12  # probability: its logarithm is finite
 def predictor(
     network: SegmentationNetwork, normalize: Normalize, *, tile: int = TILE
 ) -> Callable[[Chip], NDArray[np.float32]]:
-    """The network as :func:`geounet.train.scoring.score` takes it: chip -> logits."""
+    """The network as :func:`geounet.train.scoring.scores.score` takes it: chip -> logits."""
     return lambda chip: predict_logits(network, normalize, chip, tile=tile)
 
 
@@ -86,8 +86,7 @@ def _blended(tiles: Iterator[tuple[Tile, Tensor]], grid: TileGrid) -> NDArray[np
     for tile, logits in tiles:
         inside = tile.read.intersect(grid.scene)
         seen = inside.relative_to(tile.read).slices
-        sides = (taper(size, 2 * grid.halo) for size in (tile.read.height, tile.read.width))
-        weight = np.outer(*sides)[seen]
+        weight = tile_weight(tile, grid)
         if len(total) != len(logits):
             total = np.repeat(total, len(logits), axis=0)
         total[:, *inside.slices] += weight * logits.softmax(0)[:, *seen].numpy()

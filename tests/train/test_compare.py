@@ -14,10 +14,10 @@ from geounet.errors import DeviceError, OptionError, OutputError
 from geounet.nn import build
 from geounet.spec import ArchSpec
 from geounet.train.augment import Normalize
-from geounet.train.compare import METRICS, Contest, Entrant, Trial, compare
-from geounet.train.compare_cost import Cost, flops_per_pixel, inference_speed, measure
-from geounet.train.compare_memory import Load, Peak, _ask, peak_memory
-from geounet.train.compare_table import SKIPS, Comparison, skips, spread_text, write_comparison
+from geounet.train.compare.contest import METRICS, Contest, Entrant, Trial, compare
+from geounet.train.compare.cost import Cost, flops_per_pixel, inference_speed, measure
+from geounet.train.compare.memory import Load, Peak, _ask, peak_memory
+from geounet.train.compare.table import SKIPS, Comparison, skips, spread_text, write_comparison
 from geounet.train.fit import Trained
 from geounet.train.statistics import band_statistics
 
@@ -83,7 +83,7 @@ def test_everyone_gets_the_same_chips_budget_and_seeds(made_up, contest):
 
 def test_the_scores_are_those_of_the_second_of_two_classes(made_up, contest):
     from geounet.train.predict import predictor
-    from geounet.train.scoring import score
+    from geounet.train.scoring.scores import score
 
     train = untrained([])
     (found,) = compare(replace(contest, archs=(UNET,), seeds=(3,)), made_up, train=train, cost=free)
@@ -155,7 +155,7 @@ def test_speeds_are_taken_in_turn(monkeypatch):
             order.append(len(list(network.parameters())))
         return 0.5
 
-    monkeypatch.setattr("geounet.train.compare_cost._seconds", timed)
+    monkeypatch.setattr("geounet.train.compare.cost._seconds", timed)
     load = Load(bands=1, classes=2, tile=64)
     speeds = inference_speed(networks, load, rounds=3, seconds=1.0)
     assert order == order[:2] * 3
@@ -182,7 +182,7 @@ def test_a_process_that_dies_says_why():
 def test_costs_of_real_networks(monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "geounet.train.compare_cost.peak_memory",
+        "geounet.train.compare.cost.peak_memory",
         lambda arch, load: asked.append((arch.name, load.tile)) or Peak(inference=1, training=2),
     )
     found = measure(

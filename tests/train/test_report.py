@@ -11,13 +11,13 @@ from PIL import Image
 
 from geounet.classes import ClassDef, ClassScheme
 from geounet.errors import OutputError
+from geounet.train.report.charts import bar, dots, nice_ticks
+from geounet.train.report.page import TrainingReport, curves, write_report
+from geounet.train.report.pictures import pictures
 from geounet.train.run import EpochRecord
-from geounet.train.scoring import score
-from geounet.train.scoring_bootstrap import Estimate
-from geounet.train.scoring_gallery import Gallery, Patch
-from geounet.train.sheet import TrainingReport, curves, write_report
-from geounet.train.sheet_charts import bar, dots, nice_ticks
-from geounet.train.sheet_pictures import pictures
+from geounet.train.scoring.bootstrap import Estimate
+from geounet.train.scoring.gallery import Gallery, Patch
+from geounet.train.scoring.scores import score
 from geounet.train.source import IGNORE, Chip
 
 pytestmark = pytest.mark.train

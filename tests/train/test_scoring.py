@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from geounet.classes import ClassDef, ClassScheme
 from geounet.errors import OptionError
 from geounet.metrics import BoundaryScore, Confusion
-from geounet.train import scoring_tally as tallies
-from geounet.train.scoring import grouped, score
-from geounet.train.scoring_bootstrap import Resampled
-from geounet.train.scoring_tally import Tally
+from geounet.train.scoring import tally as tallies
+from geounet.train.scoring.bootstrap import Resampled
+from geounet.train.scoring.scores import grouped, score
+from geounet.train.scoring.tally import Tally
 from geounet.train.source import IGNORE, Chip
 
 pytestmark = pytest.mark.train

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from geounet.train.scoring_gallery import Gallery, agreement, colours, windows
+from geounet.train.scoring.gallery import Gallery, agreement, colours, windows
 from geounet.train.source import IGNORE, Chip
 
 pytestmark = pytest.mark.train

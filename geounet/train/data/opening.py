@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from geounet import fit
 from geounet.errors import DataError, SceneError
 from geounet.scene import SceneInfo, SceneReader
 from geounet.train.data.codes import LabelCodes, count_values
@@ -223,13 +224,9 @@ class Opening:
 
 
 def scaling(request: DataRequest, info: SceneInfo, bands: Bands) -> Scaling:
-    """Scale and offset as ``segment`` takes them: the user's, or the tags' but for unit ``any``."""
+    """Scale and offset as ``segment`` takes them."""
     chosen = [info.bands[b - 1] for b in bands.indices]
-    tagged = request.unit != "any" and request.scale is None
-    scale = [b.scale if tagged else request.scale or 1.0 for b in chosen]
-    offset = [b.offset if tagged else 0.0 for b in chosen]
-    if request.offset is not None:
-        offset = [request.offset] * len(chosen)
+    scale, offset = fit.scaling(request.unit, chosen, request.reading())
     return Scaling(
         scale=np.array(scale, np.float32)[:, None, None],
         offset=np.array(offset, np.float32)[:, None, None],

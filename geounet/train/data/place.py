@@ -8,34 +8,9 @@ from typing import Any
 import shapely
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+from scipy.cluster.hierarchy import DisjointSet
 
 from geounet.window import Window
-
-
-class Groups:
-    """Things that belong together, and what belongs to those."""
-
-    def __init__(self, count: int) -> None:
-        self._parent = list(range(count))
-
-    def root(self, one: int) -> int:
-        """The same for all that belong together."""
-        while self._parent[one] != one:
-            self._parent[one] = self._parent[self._parent[one]]
-            one = self._parent[one]
-        return one
-
-    def join(self, ones: Sequence[int]) -> None:
-        """They belong together."""
-        for other in ones[1:]:
-            self._parent[self.root(other)] = self.root(ones[0])
-
-    def members(self) -> list[list[int]]:
-        """Every thing once, by group, in order of the first."""
-        groups: dict[int, list[int]] = {}
-        for one in range(len(self._parent)):
-            groups.setdefault(self.root(one), []).append(one)
-        return list(groups.values())
 
 
 def wkt(grid: GeoBox) -> str:
@@ -78,8 +53,9 @@ def clusters(shapes: Sequence[Any]) -> list[list[int]]:
 
 
 def grouped(count: int, together: Iterable[Sequence[int]]) -> list[list[int]]:
-    """Indices 0 to ``count`` in groups; each of ``together`` is in one."""
-    groups = Groups(count)
+    """Indices 0 to ``count`` in groups, in order of the first; each of ``together`` is in one."""
+    groups = DisjointSet(range(count))
     for ones in together:
-        groups.join(ones)
-    return groups.members()
+        for other in ones[1:]:
+            groups.merge(ones[0], other)
+    return [sorted(group) for group in groups.subsets()]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 from torch.utils.data import DataLoader
 
+from geounet.pipeline import Ahead
+
 _AHEAD = 3  # batches
-_POLL = 0.1  # seconds until a reader that nobody listens to notices
 
 
 class PrefetchLoader(DataLoader[dict[str, Any]]):
@@ -28,38 +27,5 @@ class PrefetchLoader(DataLoader[dict[str, Any]]):
 
 
 def _ahead(batches: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    ready: queue.Queue[tuple[str, Any]] = queue.Queue(_AHEAD)
-    stop = threading.Event()
-    thread = threading.Thread(target=_fill, args=(batches, ready, stop), daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get())[0] == "batch":
-            yield item[1]
-        if item[0] == "error":
-            raise item[1]
-    finally:
-        stop.set()
-        thread.join()
-
-
-def _fill(
-    batches: Iterator[dict[str, Any]], ready: queue.Queue[tuple[str, Any]], stop: threading.Event
-) -> None:
-    try:
-        for batch in batches:
-            if not _put(("batch", batch), ready, stop):
-                return
-        _put(("end", None), ready, stop)
-    except BaseException as error:  # noqa: BLE001  it is raised again by whoever waits
-        _put(("error", error), ready, stop)
-
-
-def _put(item: tuple[str, Any], ready: queue.Queue[tuple[str, Any]], stop: threading.Event) -> bool:
-    """Whether it was put before the iteration ended."""
-    while not stop.is_set():
-        try:
-            ready.put(item, timeout=_POLL)
-        except queue.Full:
-            continue
-        return True
-    return False
+    with Ahead(batches, depth=_AHEAD) as ready:
+        yield from ready

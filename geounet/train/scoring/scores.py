@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from geounet.classes import ClassScheme
 from geounet.errors import OptionError
-from geounet.train import scoring_tally as tally
-from geounet.train.scoring_bootstrap import Estimate, Resampled
-from geounet.train.scoring_tally import TOLERANCES, Tally
+from geounet.train.scoring import tally
+from geounet.train.scoring.bootstrap import Estimate, Resampled
+from geounet.train.scoring.tally import TOLERANCES, Tally
 from geounet.train.source import Chip, Source
 
 Predict = Callable[[Chip], NDArray[np.float32]]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geounet.train.scoring_tally import Floats, Tally
+from geounet.train.scoring.tally import Floats, Tally
 
 LEVEL = 0.95
 """Of the intervals."""

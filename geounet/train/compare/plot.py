@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from geounet.train.compare import METRICS, Entrant
-from geounet.train.sheet_charts import nice_ticks, series
-from geounet.train.sheet_style import CHART, COLORS
+from geounet.train.compare.contest import METRICS, Entrant
+from geounet.train.report.charts import nice_ticks, series
+from geounet.train.report.style import CHART, COLORS
 
 _ROW, _HEAD, _FOOT = 30, 44, 30
 _PANEL, _GAP, _LETTER = 184, 40, 7.6  # pixels; of a letter about

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from geounet.classes import ClassScheme
-from geounet.train.scoring_gallery import Patch
+from geounet.train.scoring.gallery import Patch
 from geounet.train.source import IGNORE
 
 MISSED, ALARM, WRONG = "#dc267f", "#ffb000", "#dc267f"

@@ -15,7 +15,7 @@ from geounet.engine.torch import fold_batch_norm
 from geounet.nn import SegmentationNetwork, build
 from geounet.spec import ArchSpec
 from geounet.tiling import round_up
-from geounet.train.compare_memory import Load, Peak, peak_memory
+from geounet.train.compare.memory import Load, Peak, peak_memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,12 @@ from typing import Any
 from geounet.classes import ClassScheme
 from geounet.errors import OutputError
 from geounet.staging import Staging, check_outputs
-from geounet.train import sheet_parts as parts
+from geounet.train.report import parts
+from geounet.train.report.charts import Line, line_chart, series
+from geounet.train.report.style import CHART, COLORS, PAGE
 from geounet.train.run import EpochRecord
-from geounet.train.scoring import SetScores
-from geounet.train.scoring_gallery import Patch
-from geounet.train.sheet_charts import Line, line_chart, series
-from geounet.train.sheet_style import CHART, COLORS, PAGE
+from geounet.train.scoring.gallery import Patch
+from geounet.train.scoring.scores import SetScores
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"  # nothing is fetched
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from geounet.train.scoring_bootstrap import Estimate
-from geounet.train.sheet_style import SERIES
+from geounet.train.report.style import SERIES
+from geounet.train.scoring.bootstrap import Estimate
 
 _WIDTH, _HEIGHT = 480, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 14, 34, 40

@@ -50,7 +50,7 @@ class Patch:
 class Gallery:
     """Keeps the best and the worst patches it is shown, from as many places as it can.
 
-    Call it with a chip and its prediction, as :func:`geounet.train.scoring.score` does with
+    Call it with a chip and its prediction, as :func:`geounet.train.scoring.scores.score` does with
     ``watch``. Memory depends on :attr:`count` and :attr:`size`. At most one patch of a chip is
     kept for each, and of a group no more than needed. A patch of a single class is among the best
     only where there are not enough others: it is right too easily.

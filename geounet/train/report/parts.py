@@ -8,12 +8,12 @@ from html import escape
 from typing import Any
 
 from geounet.classes import ClassScheme
-from geounet.train.scoring import ClassScores, SetScores
-from geounet.train.scoring_bootstrap import Estimate
-from geounet.train.scoring_gallery import Patch
-from geounet.train.scoring_tally import TOLERANCES
-from geounet.train.sheet_charts import bar, dots
-from geounet.train.sheet_pictures import HEADS, legend, pictures
+from geounet.train.report.charts import bar, dots
+from geounet.train.report.pictures import HEADS, legend, pictures
+from geounet.train.scoring.bootstrap import Estimate
+from geounet.train.scoring.gallery import Patch
+from geounet.train.scoring.scores import ClassScores, SetScores
+from geounet.train.scoring.tally import TOLERANCES
 
 _DOTTED = 3  # groups: with fewer there is nothing to see
 _CELLS = 16  # classes: a larger matrix is given as numbers in the JSON only

@@ -13,8 +13,8 @@ from typing import Any
 from geounet.errors import OutputError
 from geounet.spec import ArchSpec
 from geounet.staging import Staging, check_outputs
-from geounet.train.compare import METRICS, Contest, Entrant
-from geounet.train.compare_plot import plot
+from geounet.train.compare.contest import METRICS, Contest, Entrant
+from geounet.train.compare.plot import plot
 
 SKIPS: Mapping[str, str] = {
     "unet": "every level, concatenated",
@@ -34,7 +34,7 @@ SKIPS: Mapping[str, str] = {
 """Name of the architecture, or of the decoder before the hyphen -> its skip connections."""
 
 NAMES = ("IoU", "Dice", "boundary F1 at 1 px", "2 px", "3 px")
-"""Heads of :data:`~geounet.train.compare.METRICS`."""
+"""Heads of :data:`~geounet.train.compare.contest.METRICS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,22 +16,22 @@ from typing import Any
 
 from geounet.errors import OptionError, OutputError
 from geounet.spec import ArchSpec
-from geounet.train.compare_cost import Cost, measure
-from geounet.train.compare_memory import Load
+from geounet.train.compare.cost import Cost, measure
+from geounet.train.compare.memory import Load
 from geounet.train.fit import Trained, fit
 from geounet.train.predict import predictor
 from geounet.train.recipe import Recipe
 from geounet.train.run import silent
-from geounet.train.scoring import SetScores, score
-from geounet.train.scoring_bootstrap import Estimate
-from geounet.train.scoring_tally import TOLERANCES
+from geounet.train.scoring.bootstrap import Estimate
+from geounet.train.scoring.scores import SetScores, score
+from geounet.train.scoring.tally import TOLERANCES
 from geounet.train.source import Source
 
 Fitter = Callable[[Recipe, Source, Sequence[str], int], Trained]
 """Trains a recipe on the named chips with a seed, as :func:`geounet.train.fit.fit` does."""
 
 MeasureCost = Callable[[Mapping[str, ArchSpec], Load], Mapping[str, Cost]]
-"""Measures architectures by label, as :func:`geounet.train.compare_cost.measure` does."""
+"""Measures architectures by label, as :func:`geounet.train.compare.cost.measure` does."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
