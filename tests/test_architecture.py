@@ -71,8 +71,10 @@ PACKAGES: dict[str, set[str]] = {
     "scale": {
         "kornia",
         "lightning",
+        "omegaconf",
         "sklearn",
         "torchmetrics",
+        "yaml",
     },
 }
 """What each floor may use beside the standard library and what the floors below it use."""
@@ -82,6 +84,7 @@ DISTRIBUTIONS = {
     "odc": "odc-geo",
     "segmentation_models_pytorch": "segmentation-models-pytorch",
     "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
 }
 """Import name -> distribution, where they differ."""
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from geounet import __version__
 from geounet.errors import GeounetError
-from geounet_cli import evaluate, info, models, quicklook, segment
+from geounet_cli import evaluate, info, models, quicklook, segment, train
 from geounet_cli.quiet import silence_gdal
 
 EXIT_REFUSED = 2
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"geounet {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for verb in (segment, info, models, evaluate, quicklook):
+    for verb in (segment, info, models, evaluate, quicklook, train):
         verb.add_parser(verbs)
     return parser
 

@@ -66,7 +66,8 @@ def train(job: Job, checkpoint: Path | None) -> tuple[Keeper, tuple[str, ...]]:
     run, recipe = job.run, job.module.recipe
     device = resolve_device(run.device)
     share = _share(recipe.batch, run.devices)
-    first = Plan(precision=resolve_precision(run.precision, device, None))
+    # weights stay in float32, so half precision does no harm where the hardware has it
+    first = Plan(precision=resolve_precision(run.precision, device, agreement=1.0))
     plans = ladder(first, share, device)
     notes: list[str] = []
     if run.limit_memory is None:

@@ -77,7 +77,8 @@ class Run:
     """GPUs, or processes on a CPU. Each takes its share of a batch; Lightning starts the command
     again for each, and only the first goes on after training."""
     precision: str = "fp32"
-    """``fp32``; ``bf16`` or ``fp16``: float32 weights, half precision where it does no harm."""
+    """``fp32``; ``bf16`` or ``fp16``: float32 weights, half precision where it does no harm;
+    ``auto``: half precision where the hardware has it."""
     resume: bool = False
     """Go on from the last epoch whose checkpoint is in the folder."""
     limit_memory: int | None = None

@@ -11,6 +11,9 @@ from geounet.bands import BandSpec
 from geounet.errors import DataError
 from geounet.train.source import IGNORE, Source
 
+_SAMPLE = 20_000  # pixels of a chip
+_MORE = 0.25  # of the span, on either side: another scene may be a little brighter
+
 
 def band_statistics(
     source: Source, names: Sequence[str], clip: tuple[float, float]
@@ -34,6 +37,32 @@ def band_statistics(
         BandSpec(name=name, mean=round(float(m), 6), std=round(float(s), 6))
         for name, m, s in zip(source.bands, mean, std, strict=True)
     )
+
+
+def value_range(source: Source, names: Sequence[str]) -> tuple[float, float]:
+    """What the input may be clipped to, in the unit: what these chips hold, and half as much again.
+
+    Of each band the values between its 0.05th and 99.95th percentile count, over at most
+    :data:`_SAMPLE` valid pixels of each chip, so that a few broken pixels do not.
+
+    Raises:
+        DataError: There is no valid pixel, or all have the same value.
+    """
+    rng = np.random.default_rng(0)
+    parts = [np.empty((len(source.bands), 0), np.float32)]
+    for chip in source.chips(names):
+        values = chip.image[:, chip.valid]
+        if values.shape[1] > _SAMPLE:
+            values = values[:, rng.integers(0, values.shape[1], _SAMPLE)]
+        parts.append(values)
+    sample = np.concatenate(parts, axis=1)
+    if not sample.shape[1]:
+        raise DataError(f"{len(names)} chips to train on have no valid pixel: is nodata right?")
+    ends = np.percentile(sample, (0.05, 99.95), axis=1)
+    low, high = float(ends[0].min()), float(ends[1].max())
+    if not low < high:
+        raise DataError(f"all pixels of the images are {low:g}: nothing can be learnt from them")
+    return low - _MORE * (high - low), high + _MORE * (high - low)
 
 
 def class_shares(source: Source, names: Sequence[str]) -> NDArray[np.float64]:
