@@ -213,6 +213,136 @@ def test_what_a_scene_lacks(needed, texts, hint, lacking):
 
 def test_names_of_our_own():
     assert match_bands(["grey", "Height"], ["height", "grey"]) == (2, 1)
+    assert match_bands(["h\u00f6he", "breite"], ["Breite", "H\u00f6he"]) == (2, 1)
+    assert match_bands(["\u7eff"], ["\u7ea2", "\u7eff"]) == (2,)
+    assert match_bands(["+"], ["-", "+"]) == (2,)
+
+
+# bands that had no name in training
+
+NAMELESS = ("band1", "band2", "band3")
+
+
+@pytest.mark.parametrize(
+    ("needed", "texts", "picked"),
+    [
+        (NAMELESS, [None, "", ""], (1, 2, 3)),
+        (NAMELESS, ["", "", "", "alpha"], (1, 2, 3)),
+        (NAMELESS, ["", "Alpha", "", ""], (1, 3, 4)),
+        (NAMELESS, ["Band 1", "band_2", "Band3"], (1, 2, 3)),
+        (NAMELESS, ["intensity", "", "of unknown kind"], (1, 2, 3)),
+        (("band1",), ["photo"], (1,)),
+        (("gray",), [""], (1,)),
+        (("gray",), ["photo"], (1,)),
+        (("gray",), ["alpha", "T32_B08"], (2,)),
+        (("gray",), ["depth", "Gray"], (2,)),
+        # names and places side by side
+        (("red", "green", "blue", "band4"), ["red", "green", "blue", ""], (1, 2, 3, 4)),
+        (("band1", "red"), ["", "alpha", "Red"], (1, 3)),
+    ],
+)
+def test_bands_without_a_name_are_found_by_place(needed, texts, picked):
+    assert match_bands(needed, texts) == picked
+    assert lacking_bands(needed, texts) == ()
+
+
+@given(st.integers(1, 9), st.data())
+def test_as_many_without_a_name_match_and_no_other_number(count, data):
+    """Never cut, never padded."""
+    needed = [f"band{i}" for i in range(1, count + 1)]
+    bands = data.draw(st.integers(1, 9))
+    texts = data.draw(st.permutations([""] * bands + ["alpha"] * data.draw(st.integers(0, 2))))
+    if bands == count:
+        assert match_bands(needed, texts) == tuple(i for i, t in enumerate(texts, 1) if not t)
+        return
+    with pytest.raises(
+        BandError, match=f"needs {count} bands? without a name; .* has {bands} band"
+    ):
+        match_bands(needed, texts)
+    assert lacking_bands(needed, texts) == tuple(needed[bands:])
+
+
+RGB = ["red", "green", "blue"]
+WHICH = "say which is which with --bands band1=1,band2=2,band3=3"
+REFUSED = {
+    "more": (
+        (NAMELESS, ["", "", "", "", "alpha"]),
+        ("3 bands without a name", "4 bands (1 2 3 4, without names)"),
+        f"give a scene of 3 bands, or {WHICH.replace('is which', 'to read')}",
+    ),
+    "fewer": (
+        (NAMELESS, ["red", "green"]),
+        ("3 bands without a name", "2 bands (1=red 2=green)"),
+        "give a scene of 3 bands",
+    ),
+    "named": (
+        (NAMELESS, RGB),
+        ("3 bands without a name", "3 bands (1=red 2=green 3=blue)"),
+        WHICH,
+    ),
+    "not named": (
+        (("red", "band2", "band3"), ["", "", ""]),
+        ("red and 2 bands without a name", "3 bands (1 2 3, without names)"),
+        WHICH.replace("band1", "red"),
+    ),
+    "named beside one without": (
+        (("red", "band2"), ["red", "nir", "alpha"]),
+        ("red and 1 band without a name", "2 bands (1=red 2=nir)"),
+        "say which is which with --bands red=1,band2=2",
+    ),
+    "colours for gray": (
+        (("gray",), [*RGB, "alpha"]),
+        ("one band, gray", "3 bands (1=red 2=green 3=blue)"),
+        "say which one to read with --bands gray=1",
+    ),
+    "alpha for gray": (
+        (("gray",), ["alpha"]),
+        ("one band, gray", "none but alpha"),
+        "say which one to read with --bands gray=1",
+    ),
+    "a colour for gray": (
+        (("gray",), ["alpha", "red"]),
+        ("one band, gray", "1 band (2=red)"),
+        "if it is that, say so with --bands gray=2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_other_bands_than_those_without_a_name(case):
+    given, (needs, has), remedy = REFUSED[case]
+    with pytest.raises(BandError) as caught:
+        match_bands(*given)
+    assert str(caught.value) == f"the model needs {needs}; the scene has {has}: {remedy}"
+
+
+@pytest.mark.parametrize(
+    ("needed", "texts"),
+    [
+        (NAMELESS, ["", "", "nir"]),
+        (NAMELESS, ["B1", "B2", "B3"]),
+        (NAMELESS, ["x_B04_10m", "", ""]),
+        (NAMELESS, ["Band 3", "Band 2", "Band 1"]),
+        (NAMELESS, ["Band 0", "Band 1", "Band 2"]),
+        (("band1",), ["VV"]),
+        (("gray",), ["alpha"]),
+        (("gray",), ["gray", "grey", "gray"]),
+        (("vigour", "band2"), ["", "vigour"]),
+        (("red", "band2"), ["red", "red"]),
+        (("band4", "band7"), [""] * 7),
+    ],
+)
+def test_what_has_no_name_is_never_guessed(needed, texts):
+    with pytest.raises(BandError):
+        match_bands(needed, texts, hint="S2A_MSIL2A")
+
+
+def test_the_option_names_what_has_no_name():
+    assert parse_band_option("band3=1,band1=2,band2=4", NAMELESS, 4) == (2, 4, 1)
+    assert parse_band_option("gray=2", ("gray",), 3) == (2,)
+    for option, needed in (("x=1,y=2,z=3", NAMELESS), ("green=2", ("gray",)), ("", NAMELESS)):
+        with pytest.raises(BandError, match=f"not say which band is {' '.join(needed)}: write --b"):
+            parse_band_option(option, needed, 4)
 
 
 @pytest.mark.parametrize(

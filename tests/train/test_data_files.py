@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 
 pytest.importorskip("torchgeo")
 
-from geounet.bands import BandError
+from geounet.bands import match_bands
 from geounet.classes import ClassDef, ClassScheme
-from geounet.errors import OptionError
+from geounet.errors import BandError, OptionError
 from geounet.scene import MemoryScene
 from geounet.train.data.blocks import Block, cut, neighbourhood, regions, worthwhile
 from geounet.train.data.cache import Cache
@@ -88,15 +89,64 @@ def info(count: int, names=(), dtype=np.uint8):
     ("names", "option", "expected", "indices"),
     [
         (("Red", "GREEN", "b"), None, ("red", "green", "blue"), (1, 2, 3)),
-        (("SWIR-1", "", "vigour"), None, ("swir1", "b2", "vigour"), (1, 2, 3)),
-        (("red", "red"), None, ("b1", "b2"), (1, 2)),
+        (("SWIR-1", "", "vigour"), None, ("swir1", "band2", "vigour"), (1, 2, 3)),
+        (("red", "red"), None, ("band1", "band2"), (1, 2)),
+        (("a-b", "A b"), None, ("band1", "band2"), (1, 2)),
+        (("VV_2020", "VH", "VV_2021"), None, ("VV_2020", "VH", "VV_2021"), (1, 2, 3)),
+        (("Band 1", "band_2", "Band 4"), None, ("band1", "band2", "Band 4"), (1, 2, 3)),
+        (("a=b", "x, y", "-"), None, ("band1", "band2", "band3"), (1, 2, 3)),
         (("",), None, ("gray",), (1,)),
+        (("array",), None, ("gray",), (1,)),
+        (("Grey",), None, ("gray",), (1,)),
+        (("Band 1",), None, ("gray",), (1,)),
+        (("nir",), None, ("nir",), (1,)),
+        (("height",), None, ("height",), (1,)),
         (("", "", ""), "nir=3,R=1", ("nir", "red"), (3, 1)),
     ],
 )
 def test_bands_are_named(names, option, expected, indices):
     bands = choose_bands(info(len(names), names), option)
     assert (bands.names, bands.indices) == (expected, indices)
+
+
+@pytest.mark.parametrize(
+    ("names", "alphas", "expected", "indices"),
+    [
+        (("", ""), (2,), ("gray",), (1,)),
+        (("", "", ""), (1,), ("band1", "band2"), (2, 3)),
+        (("red", "green", "blue", ""), (4,), ("red", "green", "blue"), (1, 2, 3)),
+    ],
+)
+def test_alpha_is_no_band(names, alphas, expected, indices):
+    plain = info(len(names), names)
+    marked = (replace(b, is_alpha=i in alphas) for i, b in enumerate(plain.bands, start=1))
+    bands = choose_bands(replace(plain, bands=tuple(marked)), None)
+    assert (bands.names, bands.indices) == (expected, indices)
+
+
+@pytest.mark.parametrize(
+    ("names", "others"),
+    [
+        (("", "", ""), ()),
+        (("",), ()),
+        (("red", "green", "blue", ""), ()),
+        (("SWIR-1", "", "vigour"), ()),
+        (("VV_2020", "VH", "VV_2021"), ()),
+        (("Band 1", "Band 2"), ("", "")),
+        (("Band 3", "Band 2", "Band 1"), ()),
+        (("B2", "B3", ""), ()),
+        (("x", "y"), ("y", "x")),
+        (("\u7ea2", "\u7eff"), ("\u7eff", "\u7ea2")),
+    ],
+)
+def test_a_model_finds_the_bands_of_images_like_those_it_learned_from(names, others):
+    """Law of names: whatever they are called, the same kind of image matches without a flag."""
+    needed = choose_bands(info(len(names), names), None).names
+    assert match_bands(needed, names) == tuple(range(1, len(names) + 1))
+    if any(others):
+        assert [others[i - 1] for i in match_bands(needed, others)] == list(names)
+    elif others:
+        assert match_bands(needed, others) == tuple(range(1, len(names) + 1))
 
 
 @pytest.mark.parametrize(
