@@ -12,8 +12,6 @@ _SHORT = {"out": "-o"}
 
 def add_keys(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
     """Declare a configuration file, ``--print-config``, and a flag for each key."""
-    from geounet.train.keys import keys_of, required
-
     parser.add_argument(
         "config",
         nargs="?",
@@ -26,6 +24,13 @@ def add_keys(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
         action="store_true",
         help="print the whole file that the flags and CONFIG.yaml make, and do nothing else",
     )
+    add_flags(parser, settings)
+
+
+def add_flags(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
+    """Declare a flag for each key."""
+    from geounet.train.keys import keys_of, required
+
     needed = required(settings)
     hints = typing.get_type_hints(settings)
     groups: dict[str, Any] = {}

@@ -58,13 +58,17 @@ def _card(bundle: Bundle) -> Iterator[str]:
     yield f"  network:    {spec.arch}"
     yield f"  bands:      {', '.join(spec.band_names)} ({spec.unit})"
     yield f"  classes:    {spec.classes}"
-    yield f"  pixel size: {spec.pixel_size[0]:g} to {spec.pixel_size[1]:g} m"
+    yield f"  pixel size: {_pixel_size(spec.pixel_size)}"
     yield f"  bf16:       {same}"
     for title in ("data", "terms", "limits"):
         yield f"\n{title}\n{_wrap(getattr(card, title))}"
     for title in ("metrics", "provenance"):
         if values := getattr(card, title):
             yield f"\n{title}\n{_table(values)}"
+
+
+def _pixel_size(size: tuple[float, float] | None) -> str:
+    return "not known" if size is None else f"{size[0]:g} to {size[1]:g} m"
 
 
 def _wrap(text: str, indent: str = "  ") -> str:

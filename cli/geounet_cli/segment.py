@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from geounet_cli.bar import PixelBar
 from geounet_cli.reading import add_reading, reading
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     source = args.scene if len(args.scene) > 1 else args.scene[0]
-    with _Bar(shown=sys.stderr.isatty() and not args.quiet) as bar:
+    with PixelBar(shown=sys.stderr.isatty() and not args.quiet) as bar:
         say = (lambda _: None) if args.quiet else bar.say
         report = run_segment(source, options, say=say, warn=say, progress=bar)
     if not args.quiet and not args.json:
@@ -121,49 +121,3 @@ def summary(report: SegmentReport) -> str:
         f" {report.device}, {report.precision})"
     )
     return "\n".join(lines)
-
-
-class _Bar:
-    """A progress bar where a person watches, nothing otherwise."""
-
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
-        self._bar: Any = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, done: int, total: int) -> None:
-        if not self._shown:
-            return
-        if self._bar is None:
-            self._bar = self._start(total)
-        self._bar.update(done / 1e6 - self._bar.n)
-
-    def say(self, text: str) -> None:
-        """A line on stderr, above the bar."""
-        if self._bar is None:
-            print(f"geounet: {text}", file=sys.stderr)
-        else:
-            self._bar.write(f"geounet: {text}", file=sys.stderr)
-
-    @staticmethod
-    def _start(total: int) -> Any:
-        from tqdm import tqdm
-
-        return tqdm(
-            total=total / 1e6,
-            unit="Mpx",
-            leave=False,
-            bar_format="{percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} Mpx, {rate_fmt},"
-            " {remaining} left",
-        )

@@ -7,6 +7,7 @@ import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
+from geounet_cli.exits import EXIT_INTERRUPTED
 from geounet_cli.keys import add_keys, flags_of
 
 if TYPE_CHECKING:
@@ -57,8 +58,13 @@ def run(args: argparse.Namespace) -> int:
     from geounet_cli.epochs import EpochBar
 
     command = shlex.join(["geounet", *sys.argv[1:]])
-    with EpochBar(quiet=args.quiet) as bar:
-        result = run_train(settings, command=command, say=bar.say, progress=bar)
+    try:
+        with EpochBar(quiet=args.quiet) as bar:
+            result = run_train(settings, command=command, say=bar.say, progress=bar)
+    except KeyboardInterrupt:
+        go_on = "go on with --resume" if settings.folder.exists() else "nothing was left behind"
+        print(f"geounet: interrupted: {go_on}", file=sys.stderr)
+        return EXIT_INTERRUPTED
     if args.json:
         print(result.to_json())
     elif not args.quiet:
@@ -68,13 +74,9 @@ def run(args: argparse.Namespace) -> int:
 
 def summary(result: TrainResult) -> str:
     """The result for a person."""
-    best = result.trained.best_epoch
+    history, best = result.trained.history, result.trained.best_epoch
+    seconds = sum(record.seconds + record.val_seconds for record in history)
     kept = "the last" if best is None else f"epoch {best + 1}"
-    lines = [
-        f"{result.model}",
-        f"{result.report}",
-        "",
-        result.scores.table(),
-        f"{len(result.trained.history)} epochs in {result.trained.seconds:.0f} s; {kept} was kept",
-    ]
+    spent = f"{len(history)} epochs in {seconds:.0f} s; {kept} was kept"
+    lines = [f"{result.model}", f"{result.report}", "", result.scores.table(), spent]
     return "\n".join(lines)

@@ -118,7 +118,7 @@ def _how_to_go_on(run: Run) -> str:
         return "nothing was kept, since there is no folder for checkpoints"
     if not checkpoint_path(run.folder).exists():
         return "no epoch was complete, so there is nothing to go on from"
-    return f"resume from {checkpoint_path(run.folder)} goes on with the last complete epoch"
+    return f"resume goes on after the last complete epoch, which is kept in {run.folder}"
 
 
 def _short(value: Any) -> str:

@@ -21,7 +21,7 @@ from geounet.errors import OutputError
 from geounet.spec import ModelCard, ModelSpec, Unit
 from geounet.staging import Staging, check_outputs
 from geounet.train.checkpoint import checkpoint_path
-from geounet.train.config import arch_of, model_name, recipe_of, request_of, run_of
+from geounet.train.config import arch_of, model_name, recipe_of, request_of, run_of, val_of
 from geounet.train.data import PairSource, Split, describe, open_data, split
 from geounet.train.fit import Trained, fit
 from geounet.train.keys import plain, to_yaml
@@ -34,9 +34,8 @@ from geounet.train.scheme import read_classes
 from geounet.train.scoring import Gallery, SetScores, score
 from geounet.train.scoring.scores import grouped
 from geounet.train.settings import TrainSettings
-from geounet.train.statistics import value_range
+from geounet.train.statistics import clip_of
 
-_CLIPS: Mapping[str, tuple[float, float]] = {"reflectance": (-0.05, 1.2), "dB": (-50.0, 25.0)}
 _PLAUSIBLE: Mapping[str, tuple[float, float]] = {"reflectance": (-0.05, 1.2), "dB": (-45.0, 3.0)}
 _ZOOM = 1.25  # how far pixels may be from those it was trained on
 _AGREEMENT_CHIPS = 12
@@ -119,7 +118,7 @@ def run_train(
     for line in data.notes:
         say(line)
     source, parts = data.source, data.parts
-    clip = _CLIPS.get(settings.unit) or value_range(source, parts.train)
+    clip = clip_of(settings.unit, source, parts.train)
     pixels = sum(source.size(name) for name in parts.train)
     arch = arch_of(settings, settings.arch)
     recipe = recipe_of(settings, model_name(settings), arch, clip, pixels)
@@ -170,7 +169,7 @@ def _open(settings: TrainSettings) -> _Data:
     classes = read_classes(settings.classes)
     source = open_data(request_of(settings, classes, settings.unit, settings.patch))
     told: list[str] = []
-    parts = split(source, settings.val, settings.seed, say=told.append)
+    parts = split(source, val_of(settings.val), settings.seed, say=told.append)
     if not parts.validation:
         told.append("warning: nothing is set aside, so nobody knows how good the model is")
     return _Data(source=source, parts=parts, notes=(*describe(source, parts), *told))
@@ -286,10 +285,20 @@ def _spec(work: _Work, scores: SetScores) -> ModelSpec:
             terms=settings.terms or "Not stated by whoever trained it.",
             limits=settings.limits
             or "Known to work on data like those it was trained on, and not checked elsewhere.",
-            metrics={"how": _scored_on(work.data), **scores.as_dict()},
+            metrics={"how": _scored_on(work.data), **_headline(scores)},
             provenance=_provenance(settings),
         ),
     )
+
+
+def _headline(scores: SetScores) -> dict[str, Any]:
+    """Value, low and high end of the 95 % interval of what a card shows."""
+    whole = scores.as_dict()
+    kept = ("iou", "f1", "precision", "recall", "boundary_f1")
+    return {
+        **{k: whole[k] for k in ("mean_iou", "mean_f1", "accuracy", "auc", "pixels")},
+        "classes": {one["name"]: {k: one[k] for k in kept} for one in whole["classes"]},
+    }
 
 
 def _summary(source: PairSource) -> str:
@@ -303,8 +312,8 @@ def _learnt_from(work: _Work) -> str:
     settings, parts = work.settings, work.data.parts
     pixels = sum(sum(work.data.source.pixels(name).classes) for name in parts.train)
     return (
-        f"{len(parts.train)} chips ({pixels / 1e6:.2f} million labelled pixels) of"
-        f" {Path(settings.images).name} with {Path(settings.labels).name};"
+        f"{len(parts.train)} chips ({pixels / 1e6:.2f} million labelled pixels) from"
+        f" {Path(settings.images).name} and {Path(settings.labels).name};"
         f" {len(parts.validation)} more were set aside for validation."
     )
 

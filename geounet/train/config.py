@@ -13,6 +13,7 @@ from geounet.classes import ClassScheme
 from geounet.errors import OptionError
 from geounet.spec import ArchSpec
 from geounet.train.data import DataRequest
+from geounet.train.data.splitting import Val
 from geounet.train.recipe import Augmentation, Optimizer, Recipe, Schedule
 from geounet.train.run import Progress, Run, silent
 from geounet.train.settings import DataKeys, LearningKeys, TrainSettings
@@ -140,6 +141,14 @@ def request_of(keys: DataKeys, classes: ClassScheme, unit: str, patch: int) -> D
         mask=keys.mask,
         patch=patch,
     )
+
+
+def val_of(given: Any) -> Val:
+    """The fraction, the file or folder, or the names that ``val`` says."""
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        return [str(name) for name in given] if isinstance(given, list | tuple) else str(given)
 
 
 def codes(given: Any, what: str) -> list[int]:

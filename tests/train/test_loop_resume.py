@@ -81,7 +81,7 @@ def stopped(folder: Path, step: int, number: int) -> subprocess.CompletedProcess
 def test_stopped_and_killed_and_resumed_gives_the_same_bytes(made_up, tmp_path):
     once = stopped(tmp_path, step=7, number=signal.SIGTERM)  # in the third epoch
     assert once.returncode == 128 + signal.SIGTERM, once.stderr
-    assert "goes on with the last complete epoch" in once.stdout
+    assert "goes on after the last complete epoch" in once.stdout
     assert "Traceback" not in once.stderr
     again = stopped(tmp_path, step=13, number=signal.SIGKILL)  # in the fifth: an average has begun
     assert again.returncode == -signal.SIGKILL, again.stderr
