@@ -1,0 +1,4 @@
+"""Exit codes."""
+
+EXIT_REFUSED = 2
+EXIT_INTERRUPTED = 130
