@@ -163,13 +163,37 @@ class TrainSettings(LearningKeys):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareSettings(LearningKeys):
-    """The settings of ``geounet compare``; ``val`` says what is scored, and chooses no epoch."""
+    """The settings of ``geounet compare``."""
 
-    archs: str = _network("architectures, as in unet,fcn,segnet,unet-resnet34", show="NAME,...")
+    archs: Any = _network("architectures, as in unet,fcn,segnet,unet-resnet34", show="NAME,...")
+    val: Any = _data(
+        "what is set aside and scored, and chooses no epoch: a fraction of the ground, a folder, or"
+        " a file that lists images",
+        0.2,
+        show="VAL",
+    )
+    encoder_weights: str | None = _network(
+        "file or torchgeo name of weights for the encoders of those that have one",
+        None,
+        show="WEIGHTS",
+    )
     seeds: Any = _learning("each architecture is trained once with each", "1,2,3", show="N,...")
+    devices: int = _machine("1, since a comparison trains on one device", 1, show="N")
     tile: int = _machine("side of the tile on which time and memory are measured", 512, show="PX")
     out: Path = _result("folder that gets the table, its data and the plot", show="FOLDER")
-    overwrite: bool = _result("replace what is there", default=False)
+    overwrite: bool = _result(
+        "replace the table, its data and the plot; trainings that are kept there still count",
+        default=False,
+    )
+
+    def __post_init__(self) -> None:
+        LearningKeys.__post_init__(self)
+        if self.devices != 1:
+            raise OptionError(
+                f"--devices {self.devices}: a comparison trains on one device: leave it out"
+            )
+        if self.tile < 1:
+            raise OptionError(f"--tile {self.tile}: give at least 1 pixel, as in 512")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from geounet.bands import BandSpec
 from geounet.errors import DataError
 from geounet.train.source import IGNORE, Source
+
+CLIPS: Mapping[str, tuple[float, float]] = {"reflectance": (-0.05, 1.2), "dB": (-50.0, 25.0)}
+"""What the input is clipped to, by its unit."""
 
 _SAMPLE = 20_000  # pixels of a chip
 _MORE = 0.25  # of the span, on either side: another scene may be a little brighter
@@ -37,6 +40,15 @@ def band_statistics(
         BandSpec(name=name, mean=round(float(m), 6), std=round(float(s), 6))
         for name, m, s in zip(source.bands, mean, std, strict=True)
     )
+
+
+def clip_of(unit: str, source: Source, names: Sequence[str]) -> tuple[float, float]:
+    """What the input is clipped to: by its unit, else the :func:`value_range` of these chips.
+
+    Raises:
+        DataError: As for :func:`value_range`.
+    """
+    return CLIPS.get(unit) or value_range(source, names)
 
 
 def value_range(source: Source, names: Sequence[str]) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from geounet.train.compare.cost import Cost, flops_per_pixel, inference_speed, m
 from geounet.train.compare.memory import Load, Peak, _ask, peak_memory
 from geounet.train.compare.table import SKIPS, Comparison, skips, spread_text, write_comparison
 from geounet.train.fit import Trained
+from geounet.train.recipe import Augmentation, Recipe
 from geounet.train.statistics import band_statistics
 
 pytestmark = pytest.mark.train
@@ -33,10 +34,18 @@ def cost(**more):
     return Cost(**{**values, "mpx_per_s": (1.0, 3.0, 2.0), "peak": peak, **more})
 
 
-def entrant(arch, *iou, **more):
+def budget(arch, **more):
+    values = {"name": arch.name, "clip": (-35.0, 5.0), "steps": 40, "batch": 4, "crop": 64}
+    return Recipe(**{**values, "arch": arch, "augmentation": Augmentation(), **more})
+
+
+def entrant(arch, *iou, notes=(), rate=1e-2, weights=None, **more):
     scores = [{**dict.fromkeys(METRICS, 0.5), "iou": value} for value in iou]
-    trials = tuple(Trial(seed=i, scores=s, loss=0.1, seconds=2) for i, s in enumerate(scores))
-    return Entrant(label=arch.name, arch=arch, cost=cost(**more), trials=trials)
+    trials = tuple(
+        Trial(seed=i, scores=s, loss=0.1, seconds=2, notes=notes) for i, s in enumerate(scores)
+    )
+    recipe = budget(arch, learning_rate=rate, encoder_weights=weights)
+    return Entrant(label=arch.name, recipe=recipe, cost=cost(**more), trials=trials)
 
 
 def untrained(calls):
@@ -67,7 +76,11 @@ def free(archs, _load):
 
 @pytest.fixture
 def contest(recipe):
-    return Contest(archs=(UNET, FCN), recipe=recipe, train=TRAIN, test=TEST, seeds=(1, 2))
+    return Contest(recipes=of(recipe, UNET, FCN), train=TRAIN, test=TEST, seeds=(1, 2))
+
+
+def of(recipe, *archs):
+    return tuple(replace(recipe, arch=arch) for arch in archs)
 
 
 def test_everyone_gets_the_same_chips_budget_and_seeds(made_up, contest):
@@ -86,7 +99,8 @@ def test_the_scores_are_those_of_the_second_of_two_classes(made_up, contest):
     from geounet.train.scoring.scores import score
 
     train = untrained([])
-    (found,) = compare(replace(contest, archs=(UNET,), seeds=(3,)), made_up, train=train, cost=free)
+    only = replace(contest, recipes=contest.recipes[:1], seeds=(3,))
+    (found,) = compare(only, made_up, train=train, cost=free)
     trained = train(replace(contest.recipe, arch=UNET), made_up, TRAIN, 3)
     scores = score(predictor(trained.network, trained.normalize), made_up, TEST).classes[1]
     assert found.values("iou") == [scores.iou.value]
@@ -95,7 +109,7 @@ def test_the_scores_are_those_of_the_second_of_two_classes(made_up, contest):
 
 
 def test_a_real_training_is_compared(made_up, contest):
-    contest = replace(contest, archs=(UNET, SEGNET), seeds=(1,))
+    contest = replace(contest, recipes=of(contest.recipe, UNET, SEGNET), seeds=(1,))
     found = compare(contest, made_up, cost=free)
     assert all(e.values("iou")[0] > 0.6 for e in found)
 
@@ -104,13 +118,20 @@ def test_what_was_trained_is_not_trained_again(made_up, contest, tmp_path):
     keep, calls = tmp_path / "trials.jsonl", []
     first = compare(contest, made_up, train=untrained(calls), cost=free, keep=keep)
     assert len(keep.read_text().splitlines()) == len(calls) == 4
-    longer = replace(contest, seeds=(1, 2, 3), archs=(UNET, FCN))
-    again = compare(longer, made_up, train=untrained(calls), cost=free, keep=keep)
+    told = []
+    longer = replace(contest, seeds=(1, 2, 3))
+    again = compare(longer, made_up, train=untrained(calls), cost=free, keep=keep, say=told.append)
     assert calls[4:] == [("unet", TRAIN, 3), ("fcn", TRAIN, 3)]
     assert again[0].trials[:2] == first[0].trials
-    other = replace(contest, recipe=replace(contest.recipe, learning_rate=0.5))
+    assert ["kept from before" in line for line in told[:6]] == [True] * 4 + [False] * 2
+    assert told[4].startswith("5 of 6: unet, seed 3: iou ")
+    faster = replace(contest.recipes[0], learning_rate=0.5)
+    other = replace(contest, recipes=(faster, contest.recipes[1]))
     compare(other, made_up, train=untrained(calls), cost=free, keep=keep)
-    assert len(calls) == 10
+    assert calls[6:] == [("unet", TRAIN, 1), ("unet", TRAIN, 2)]
+    compare(replace(contest, context="bf16"), made_up, train=untrained(calls), cost=free, keep=keep)
+    assert len(calls) == len(keep.read_text().splitlines()) == 12
+    assert [p.name for p in tmp_path.iterdir()] == [keep.name]
     keep.write_text("{}\n")
     with pytest.raises(OutputError, match=r"trials\.jsonl holds no trainings"):
         compare(contest, made_up, train=untrained(calls), cost=free, keep=keep)
@@ -120,8 +141,14 @@ def test_what_was_trained_is_not_trained_again(made_up, contest, tmp_path):
     ("wrong", "message"),
     [
         ({"test": ("3", "4")}, "3 is both trained on and scored"),
-        ({"archs": (UNET, UNET)}, "architecture unet, width 4, depth 2 is given twice"),
+        ({"recipes": (budget(UNET),) * 2}, "architecture unet, width 4, depth 2 is given twice"),
+        ({"recipes": ()}, "at least one architecture and one seed"),
+        (
+            {"recipes": (budget(UNET), budget(FCN, steps=41))},
+            "fcn has another steps than unet: give all the same",
+        ),
         ({"seeds": (1, 1)}, "seed 1 is given twice"),
+        ({"seeds": (1, -1)}, "seed -1 must be 0 to 4294967295"),
         ({"seeds": ()}, "at least one architecture and one seed"),
     ],
 )
@@ -132,7 +159,7 @@ def test_a_contest_that_is_none(contest, wrong, message):
 
 def test_sizes_are_told_apart(contest):
     wide = replace(UNET, width=8)
-    assert list(replace(contest, archs=(UNET, wide, FCN)).labels) == [
+    assert list(replace(contest, recipes=of(contest.recipe, UNET, wide, FCN)).labels) == [
         "unet, width 4, depth 2",
         "unet, width 8, depth 2",
         "fcn",
@@ -202,7 +229,7 @@ def test_costs_of_real_networks(monkeypatch):
 
 
 def comparison(contest, *entrants):
-    about = {"data": "eight chips", "command": "geounet compare"}
+    about = {"data": "eight *_chips", "command": "`geounet compare *`"}
     return Comparison(contest=contest, entrants=entrants, about=about)
 
 
@@ -211,14 +238,15 @@ def test_the_table_has_a_row_each_and_the_best_in_bold(contest):
         contest, entrant(UNET, 0.8, 0.9), entrant(FCN, 0.7, 0.85, mpx_per_s=(4.0,))
     ).markdown("p.svg")
     head, _, unet, fcn = (line.split(" | ") for line in text.splitlines()[:4])
-    assert len(head) == len(unet) == len(fcn) == 12
+    assert len(head) == len(unet) == len(fcn) == 13
     assert unet[1:3] == ["every level, concatenated", "**0.850 ± 0.071**"]
     assert fcn[2] == "0.775 ± 0.106"
-    assert unet[7:] == ["1.23 k", "50 k", "2.00", "3 MiB", "9 MiB |"]
+    assert unet[7:] == ["1.23 k", "50 k", "2.00", "3 MiB", "9 MiB", "0.01 |"]
     assert "* IoU: unet is best, 0.075 above fcn;" in text
     assert "with 2 of 2 seeds" in text
     assert "](p.svg)" in text
-    assert "* data: eight chips" in text
+    assert r"* data: eight \*\_chips" in text
+    assert "* command: `geounet compare *`" in text
     assert "4 chips to train on, 4 others to score" in text
 
 
@@ -227,6 +255,31 @@ def test_a_score_that_is_not_there_is_no_winner(contest):
     assert "| - |" in table.markdown()
     assert "* IoU: too few values to compare." in table.findings()
     assert json.loads(table.to_json())["architectures"][0]["scores"]["iou"]["mean"] is None
+
+
+def test_what_is_not_the_same_for_all_is_said(contest):
+    deep = entrant(ArchSpec(name="unet-resnet34"), 0.7, rate=1e-3, weights="/here/resnet34.pth")
+    short = entrant(UNET, 0.8, notes=("out of memory in fp32: going on in bf16",))
+    table = comparison(contest, deep, short)
+    text = table.markdown()
+    assert text.splitlines()[2].endswith("| 0.001 |")
+    assert "* unet-resnet34: the encoder begins with resnet34.pth" in text
+    assert "* unet, seed 0: out of memory in fp32: going on in bf16" in text
+    told = json.loads(table.to_json())
+    assert "/here" not in table.to_json() + text
+    assert told["architectures"][0]["learning_rate"] == 1e-3
+    assert not {"learning_rate", "encoder_weights", "arch"} & set(told["recipe"])
+
+
+def test_equal_means_have_no_winner(contest):
+    table = comparison(contest, entrant(UNET, 0.5, 0.7), entrant(FCN, 0.7, 0.5))
+    assert table.findings()[0] == "* IoU: unet and fcn are alike."
+
+
+def test_the_scores_as_text(contest):
+    lines = comparison(contest, entrant(UNET, 0.8, 0.9), entrant(FCN, 0.7)).text().splitlines()
+    assert lines[1].split("  ")[:2] == ["unet", "0.850 ± 0.071"]
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_spread_of_one_value_is_not_told():

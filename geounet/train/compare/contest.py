@@ -1,7 +1,8 @@
 """Architectures side by side: the same chips, the same budget, the same seeds.
 
-The recipe is the same for all, its learning rate too: a rate that is right for one may be too large
-for another, which its spread over the seeds then shows.
+The recipe is the same for all but for the learning rate, which may suit the kind of architecture (a
+rate that is right for one may be too large for another, which its spread over the seeds then
+shows), and for the weights that an encoder begins with.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from geounet.errors import OptionError, OutputError
 from geounet.spec import ArchSpec
+from geounet.staging import Staging
 from geounet.train.compare.cost import Cost, measure
 from geounet.train.compare.memory import Load
 from geounet.train.fit import Trained, fit
@@ -34,14 +37,16 @@ MeasureCost = Callable[[Mapping[str, ArchSpec], Load], Mapping[str, Cost]]
 """Measures architectures by label, as :func:`geounet.train.compare.cost.measure` does."""
 
 
+OWN = ("name", "arch", "learning_rate", "encoder_weights")
+"""What of a recipe may be an architecture's own; the rest is the budget of all."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contest:
     """What is compared, and on what."""
 
-    archs: tuple[ArchSpec, ...]
-    """At least one, each once."""
-    recipe: Recipe
-    """The budget: all but the architecture."""
+    recipes: tuple[Recipe, ...]
+    """One an architecture, at least one; they differ in :data:`OWN` alone."""
     train: tuple[str, ...]
     """Chips to train on."""
     test: tuple[str, ...]
@@ -50,20 +55,40 @@ class Contest:
     """Each architecture is trained once with each."""
     tile: int = 512
     """Side of the tile on which time and memory are measured, in pixels."""
+    device: str = "cpu"
+    """Where networks are scored, and time and memory measured: ``cpu`` or ``cuda:N``."""
+    context: str = ""
+    """What else scores depend on, as text: how images are read, precision, versions. Trainings that
+    were kept from another context do not count."""
 
     def __post_init__(self) -> None:
-        if not (self.archs and self.seeds):
+        if not (self.recipes and self.seeds):
             raise OptionError("nothing to compare: give at least one architecture and one seed")
-        _once("architecture", list(map(str, self.archs)))
+        _once("architecture", [str(recipe.arch) for recipe in self.recipes])
         _once("seed", list(map(str, self.seeds)))
+        if wrong := [seed for seed in self.seeds if not 0 <= seed < 2**32]:
+            raise OptionError(f"seed {wrong[0]} must be 0 to {2**32 - 1}")
         if both := sorted(set(self.train) & set(self.test)):
             raise OptionError(f"{both[0]} is both trained on and scored: keep them apart")
+        for recipe in self.recipes[1:]:
+            if differ := sorted(_budget(recipe).items() - _budget(self.recipes[0]).items()):
+                raise OptionError(
+                    f"{recipe.arch.name} has another {differ[0][0]} than"
+                    f" {self.recipes[0].arch.name}: give all the same"
+                )
 
     @property
-    def labels(self) -> dict[str, ArchSpec]:
+    def recipe(self) -> Recipe:
+        """The first: the budget of all."""
+        return self.recipes[0]
+
+    @property
+    def labels(self) -> dict[str, Recipe]:
         """Name of each architecture in the tables; with its size where the name is not enough."""
-        names = [arch.name for arch in self.archs]
-        return {a.name if names.count(a.name) == 1 else str(a): a for a in self.archs}
+        names = [recipe.arch.name for recipe in self.recipes]
+        return {
+            r.arch.name if names.count(r.arch.name) == 1 else str(r.arch): r for r in self.recipes
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +103,8 @@ class Trial:
     """Mean training loss of the last epoch."""
     seconds: float
     """Wall time of the training."""
+    notes: tuple[str, ...] = ()
+    """What was done to need less memory, which others may not have needed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,12 +113,17 @@ class Entrant:
 
     label: str
     """Its name in the tables."""
-    arch: ArchSpec
-    """What it is."""
+    recipe: Recipe
+    """What it is, and how it was trained."""
     cost: Cost
     """What it takes."""
     trials: tuple[Trial, ...]
     """One a seed."""
+
+    @property
+    def arch(self) -> ArchSpec:
+        """What it is."""
+        return self.recipe.arch
 
     def values(self, metric: str) -> list[float]:
         """A score, one value a seed, in their order."""
@@ -122,7 +154,7 @@ def compare(
         cost: Measures.
         keep: File that gets a line of JSON for each finished training. Those that it already holds
             from the same contest are not trained again.
-        say: Is told of each training, in a line.
+        say: Is told of each training that is done, in a line.
 
     Raises:
         OptionError: A recipe that one of the architectures cannot have.
@@ -130,29 +162,23 @@ def compare(
     """
     labels, store = contest.labels, _Store(keep)
     trials: dict[str, list[Trial]] = {label: [] for label in labels}
-    for seed in contest.seeds:
-        for label, arch in labels.items():
-            recipe = replace(contest.recipe, arch=arch)
-            key = _fingerprint(recipe, contest, source, seed)
-            trial = store.find(key)
-            if trial is None:
-                trial = _try(recipe, source, contest, seed, train)
-                store.add(key, label, trial)
-            trials[label].append(trial)
-            say(f"{label}, seed {seed}: {_told(trial)}")
-    recipe = contest.recipe
-    load = Load(
-        bands=len(source.bands),
-        classes=len(source.classes),
-        tile=contest.tile,
-        batch=recipe.batch,
-        crop=recipe.crop,
-    )
+    count = len(labels) * len(contest.seeds)
+    for number, (seed, label) in enumerate(product(contest.seeds, labels), 1):
+        key = _fingerprint(labels[label], contest, source, seed)
+        kept = store.find(key)
+        trial = kept or _try(labels[label], source, contest, seed, train)
+        if kept is None:
+            store.add(key, label, trial)
+        trials[label].append(trial)
+        told = f"{label}, seed {seed}: {_told(trial)}"
+        say(f"{number} of {count}: {told}{' (kept from before)' if kept else ''}")
+        for note in trial.notes:
+            say(f"{label}, seed {seed}: {note}")
     say("measuring operations, time and memory")
-    costs = cost(labels, load)
+    costs = cost({label: recipe.arch for label, recipe in labels.items()}, _load(contest, source))
     return tuple(
-        Entrant(label=label, arch=arch, cost=costs[label], trials=tuple(trials[label]))
-        for label, arch in labels.items()
+        Entrant(label=label, recipe=recipe, cost=costs[label], trials=tuple(trials[label]))
+        for label, recipe in labels.items()
     )
 
 
@@ -171,12 +197,32 @@ def _once(what: str, values: Sequence[str]) -> None:
         raise OptionError(f"{what} {twice[0]} is given twice: give each once")
 
 
+def _budget(recipe: Recipe) -> dict[str, str]:
+    """What must be the same for all."""
+    return {key: repr(value) for key, value in asdict(recipe).items() if key not in OWN}
+
+
+def _load(contest: Contest, source: Source) -> Load:
+    return Load(
+        bands=len(source.bands),
+        classes=len(source.classes),
+        tile=contest.tile,
+        batch=contest.recipe.batch,
+        crop=contest.recipe.crop,
+        device=contest.device,
+    )
+
+
 def _try(recipe: Recipe, source: Source, contest: Contest, seed: int, train: Fitter) -> Trial:
     trained = train(recipe, source, contest.train, seed)
-    predict = predictor(trained.network, trained.normalize)
+    predict = predictor(trained.network.to(contest.device), trained.normalize)
     scores = score(predict, source, contest.test, draws=0)
     return Trial(
-        seed=seed, scores=headline(scores), loss=trained.loss, seconds=round(trained.seconds, 1)
+        seed=seed,
+        scores=headline(scores),
+        loss=trained.loss,
+        seconds=round(trained.seconds, 1),
+        notes=trained.notes,
     )
 
 
@@ -187,38 +233,42 @@ def _told(trial: Trial) -> str:
 
 def _fingerprint(recipe: Recipe, contest: Contest, source: Source, seed: int) -> str:
     """Equal for equal trainings on equal chips, by their names."""
-    about = [asdict(recipe), source.bands, source.classes.names, contest.train, contest.test, seed]
+    chips = [source.bands, source.classes.names, contest.train, contest.test]
+    about = [asdict(recipe), *chips, seed, contest.context]
     return hashlib.sha256(json.dumps(about, default=str).encode()).hexdigest()[:16]
 
 
 class _Store:
-    """Finished trainings in a file, a line each."""
+    """Finished trainings in a file, a line each, which is complete at any moment."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._lines: list[dict[str, Any]] = []
         self._known: dict[str, Trial] = {}
         if path is not None and path.exists():
-            self._known = dict(self._read(path))
+            self._read(path)
 
     def find(self, key: str) -> Trial | None:
         return self._known.get(key)
 
     def add(self, key: str, label: str, trial: Trial) -> None:
         self._known[key] = trial
+        self._lines.append({"key": key, "label": label, **_plain(trial)})
         if self._path is None:
             return
-        line = json.dumps({"key": key, "label": label, **_plain(trial)})
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
-        except OSError as error:
-            raise OutputError(f"{self._path} cannot be written ({error.strerror})") from error
+        with Staging() as staging:
+            try:
+                text = "".join(f"{json.dumps(line)}\n" for line in self._lines)
+                staging.stage(self._path).write_text(text, encoding="utf-8")
+            except OSError as error:
+                raise OutputError(f"{self._path} cannot be written ({error.strerror})") from error
+            staging.commit()
 
-    @staticmethod
-    def _read(path: Path) -> list[tuple[str, Trial]]:
+    def _read(self, path: Path) -> None:
         try:
-            lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [(line["key"], _trial(line)) for line in lines]
+            lines = path.read_text(encoding="utf-8").splitlines()
+            self._lines = [json.loads(line) for line in lines]
+            self._known = {line["key"]: _trial(line) for line in self._lines}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OutputError(
                 f"{path} holds no trainings of a comparison ({' '.join(str(error).split())[:100]}):"
@@ -232,6 +282,10 @@ def _plain(trial: Trial) -> dict[str, Any]:
 
 
 def _trial(line: Mapping[str, Any]) -> Trial:
-    scores = {k: math.nan if v is None else float(v) for k, v in line["scores"].items()}
-    loss, seconds = float(line["loss"]), float(line["seconds"])
-    return Trial(seed=int(line["seed"]), scores=scores, loss=loss, seconds=seconds)
+    return Trial(
+        seed=int(line["seed"]),
+        scores={k: math.nan if v is None else float(v) for k, v in line["scores"].items()},
+        loss=float(line["loss"]),
+        seconds=float(line["seconds"]),
+        notes=tuple(line["notes"]),
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from typing import Any
 from geounet.errors import OutputError
 from geounet.spec import ArchSpec
 from geounet.staging import Staging, check_outputs
-from geounet.train.compare.contest import METRICS, Contest, Entrant
+from geounet.train.compare.contest import METRICS, OWN, Contest, Entrant
 from geounet.train.compare.plot import plot
+from geounet.train.recipe import Recipe
 
 SKIPS: Mapping[str, str] = {
     "unet": "every level, concatenated",
@@ -57,7 +59,7 @@ class Comparison:
             "train_chips": list(contest.train),
             "test_chips": list(contest.test),
             "tile": contest.tile,
-            "recipe": {k: v for k, v in asdict(contest.recipe).items() if k != "arch"},
+            "recipe": {k: v for k, v in asdict(contest.recipe).items() if k not in OWN},
             "architectures": [_entry(entrant) for entrant in self.entrants],
         }
         return json.dumps(_without_nan(content), indent=1, default=str) + "\n"
@@ -77,8 +79,24 @@ class Comparison:
         parts = [self._table(), *(["\n".join(self.findings())] if len(self.entrants) > 1 else [])]
         if picture:
             parts.append(f"![Scores, speed and memory of the architectures]({picture})")
-        known = [f"* {name}: {value}" for name, value in self.about.items()]
+        known = [f"* {name}: {_plain(value)}" for name, value in self.about.items()]
+        known.extend(f"* {line}" for line in self._notes())
         return "\n\n".join([*parts, budget, *(["\n".join(known)] if known else [])]) + "\n"
+
+    def text(self) -> str:
+        """The scores for people who read them in a terminal."""
+        rows = [
+            ("", *NAMES),
+            *(
+                (entrant.label, *(spread_text(entrant.values(m)) for m in METRICS))
+                for entrant in self.entrants
+            ),
+        ]
+        wide = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join([row[0].ljust(wide[0]), *map(str.rjust, row[1:], wide[1:])]) for row in rows
+        ]
+        return "\n".join(lines)
 
     def findings(self) -> list[str]:
         """One line a score: which is best, and in how many seeds it beats the next."""
@@ -92,16 +110,26 @@ class Comparison:
         first, second = ranked[:2]
         pairs = list(zip(first.values(metric), second.values(metric), strict=True))
         ahead = _mean(first.values(metric)) - _mean(second.values(metric))
+        if not ahead:
+            return f"{first.label} and {second.label} are alike."
         won = sum(a > b for a, b in pairs)
         return (
             f"{first.label} is best, {ahead:.3f} above {second.label}; it is the better of the two"
             f" with {won} of {len(pairs)} seeds."
         )
 
+    def _notes(self) -> Iterator[str]:
+        """What was not the same for all."""
+        for entrant in self.entrants:
+            if weights := _weights(entrant.recipe):
+                yield f"{entrant.label}: the encoder begins with {weights}"
+            for trial in entrant.trials:
+                yield from (f"{entrant.label}, seed {trial.seed}: {note}" for note in trial.notes)
+
     def _table(self) -> str:
         head = (
             *("architecture", "skip connections", *NAMES, "parameters", "FLOPs a pixel", "Mpx/s"),
-            *("peak, tile", "peak, training"),
+            *("peak, tile", "peak, training", "learning rate"),
         )
         columns = [
             [entrant.label for entrant in self.entrants],
@@ -112,6 +140,7 @@ class Comparison:
             [f"{entrant.cost.speed:.2f}" for entrant in self.entrants],
             [_mib(entrant.cost.peak.inference) for entrant in self.entrants],
             [_mib(entrant.cost.peak.training) for entrant in self.entrants],
+            [f"{entrant.recipe.learning_rate:g}" for entrant in self.entrants],
         ]
         rule = ["---", "---", *["---:"] * (len(head) - 2)]
         rows = [head, rule, *zip(*columns, strict=True)]
@@ -127,6 +156,8 @@ class Comparison:
             for v, m in zip(values, means, strict=True)
         ]
 
+
+_MARKS = re.compile(r"[\\`*_<|\[]")  # of Markdown, within a line
 
 _LONG = ("IoU", "Dice", "Boundary F1 at 1 px", "Boundary F1 at 2 px", "Boundary F1 at 3 px")
 
@@ -180,12 +211,26 @@ def _entry(entrant: Entrant) -> dict[str, Any]:
     return {
         "label": entrant.label,
         "arch": asdict(entrant.arch),
+        "learning_rate": entrant.recipe.learning_rate,
+        "encoder_weights": _weights(entrant.recipe),
         "skip_connections": skips(entrant.arch),
         "scores": scores,
         "seconds": [trial.seconds for trial in entrant.trials],
+        "notes": [list(trial.notes) for trial in entrant.trials],
         "loss": [trial.loss for trial in entrant.trials],
         "cost": {**cost, "mpx_per_s_median": entrant.cost.speed},
     }
+
+
+def _plain(value: Any) -> str:
+    """Text that Markdown shows as it is; code is code."""
+    text = str(value)
+    return text if text.startswith("`") else _MARKS.sub(r"\\\g<0>", text)
+
+
+def _weights(recipe: Recipe) -> str | None:
+    """Name of the weights that its encoder begins with, without a folder."""
+    return None if recipe.encoder_weights is None else Path(recipe.encoder_weights).name
 
 
 def _mean(values: Sequence[float]) -> float:

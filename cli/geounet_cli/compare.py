@@ -1,0 +1,136 @@
+"""``geounet compare``: architectures side by side on the same data."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from geounet_cli.exits import EXIT_INTERRUPTED
+from geounet_cli.keys import add_keys, flags_of
+
+if TYPE_CHECKING:
+    from geounet.train.compare.command import CompareProgress, CompareResult
+
+_EPILOG = """\
+examples:
+  geounet compare --archs unet,fcn,segnet --images images --labels masks \\
+      --classes background=0,crack=1 -o comparison
+  geounet compare --archs unet,unet-resnet34 --images scene.tif --labels polygons.gpkg \\
+      --classes land=0,water=1 --val 0.3 --seeds 1,2,3,4,5 -o comparison
+
+Each architecture is trained with each seed on the same data and for as many steps, and scored on
+what --val sets aside, by which no epoch is chosen. Without --lr, unet, fcn and segnet learn at
+0.003 and those with an encoder of others at 0.001. A comparison that was stopped goes on with the
+same command. FOLDER gets compare.md, compare.json and compare.svg.
+"""
+
+
+def add_parser(verbs: Any) -> None:
+    """Declare the verb."""
+    from geounet.train.settings import CompareSettings
+
+    parser = verbs.add_parser(
+        "compare",
+        help="compare architectures on images and labels",
+        description="Train several architectures on the same data, budget and seeds, and write a"
+        " table and a plot of how good, how large and how fast they are.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_keys(parser, CompareSettings)
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
+    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the verb."""
+    from geounet.train.keys import print_settings, read_settings
+    from geounet.train.settings import CompareSettings
+
+    if args.print_config:
+        print(print_settings(CompareSettings, args.config, flags_of(args)), end="")
+        return 0
+    settings = read_settings(CompareSettings, args.config, flags_of(args))
+
+    from geounet.train.compare.about import shown_command
+    from geounet.train.compare.command import run_compare
+
+    command = shown_command(sys.argv[1:])
+    with TrainingBar(quiet=args.quiet) as bar:
+        try:
+            result = run_compare(settings, command=command, say=bar.say, progress=bar)
+        except KeyboardInterrupt:  # and how to go on was said
+            return EXIT_INTERRUPTED
+    if args.json:
+        print(result.to_json())
+    elif not args.quiet:
+        print(summary(result))
+    return 0
+
+
+def summary(result: CompareResult) -> str:
+    """The result for a person."""
+    comparison = result.comparison
+    return "\n".join([*map(str, result.paths), "", comparison.text(), "", *comparison.findings()])
+
+
+class TrainingBar:
+    """Takes the progress of a comparison: a bar a training where a person watches."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._watched = sys.stderr.isatty() and not quiet
+        self._bar: Any = None
+        self._shown: tuple[Any, int] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    def __call__(self, at: CompareProgress) -> None:
+        """Show it."""
+        if not self._watched:
+            return
+        if self._shown != (at.recipe.arch, at.seed):
+            self._close()
+            self._shown, self._bar = (at.recipe.arch, at.seed), self._start(at)
+        self._bar.update(at.step - self._bar.n)
+        if at.step == at.steps:
+            self._close()
+
+    def say(self, text: str) -> None:
+        """A line on stderr, above the bar."""
+        if self._quiet:
+            return
+        if self._bar is None:
+            print(f"geounet: {text}", file=sys.stderr)
+        else:
+            self._bar.write(f"geounet: {text}", file=sys.stderr)
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        self._bar = self._shown = None
+
+    @staticmethod
+    def _start(at: CompareProgress) -> Any:
+        from tqdm import tqdm
+
+        return tqdm(
+            total=at.steps,
+            unit="step",
+            leave=False,
+            desc=f"{at.recipe.arch.name}, seed {at.seed}",
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {n}/{total} steps, {rate_fmt},"
+            " {remaining} left",
+        )
