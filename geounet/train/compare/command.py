@@ -125,8 +125,8 @@ def _check(settings: CompareSettings) -> tuple[list[ArchSpec], tuple[int, ...]]:
             f"--encoder-weights {settings.encoder_weights}: none of {settings.archs} has an encoder"
             " that others train: leave it out, or add one such as unet-resnet34"
         )
-    device = resolve_device(settings.device)
-    resolve_precision(settings.precision, device, agreement=1.0)
+    run_of(settings)
+    _precision(settings, resolve_device(settings.device))
     if settings.out.is_dir():
         names = [settings.out / f"{_NAME}{end}" for end in (".md", ".json", ".svg")]
         check_outputs(names, overwrite=settings.overwrite)
