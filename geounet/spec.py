@@ -110,8 +110,9 @@ class ModelSpec:
     """The median of each band of a scene lies in here, or its unit or scale is wrong."""
     classes: ClassScheme
     """Output classes in channel order."""
-    pixel_size: tuple[float, float]
-    """Smallest and largest pixel size in metres that it was trained for."""
+    pixel_size: tuple[float, float] | None
+    """Smallest and largest pixel size in metres that it was trained for; None: not known, because
+    it was trained on images without a place."""
     card: ModelCard
     """Data, terms, metrics, limits."""
     seam: Seam = "exact"
@@ -148,10 +149,9 @@ class ModelSpec:
         for what, (low, high) in (("clip", self.clip), ("plausible", self.plausible)):
             if not low < high:
                 raise OptionError(f"model {self.name}: {what} range {low}..{high} is empty")
-        if not 0 < self.pixel_size[0] <= self.pixel_size[1]:
-            raise OptionError(
-                f"model {self.name}: pixel size {self.pixel_size[0]}..{self.pixel_size[1]} m"
-            )
+        size = self.pixel_size
+        if size is not None and not 0 < size[0] <= size[1]:
+            raise OptionError(f"model {self.name}: pixel size {size[0]}..{size[1]} m")
         if self.bf16_agreement is not None and not 0 <= self.bf16_agreement <= 1:
             raise OptionError(
                 f"model {self.name}: bf16_agreement {self.bf16_agreement} must be 0 to 1"
@@ -199,6 +199,11 @@ class ModelSpec:
                     classes=tuple(ClassDef(**c) for c in raw["classes"]["classes"])
                 ),
                 "card": ModelCard(**raw["card"]),
-                **{k: (raw[k][0], raw[k][1]) for k in ("clip", "plausible", "pixel_size")},
+                **{k: _pair(raw[k]) for k in ("clip", "plausible")},
+                "pixel_size": None if raw["pixel_size"] is None else _pair(raw["pixel_size"]),
             }
         )
+
+
+def _pair(values: Any) -> tuple[Any, Any]:
+    return values[0], values[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,8 +111,17 @@ def test_show_a_file(tmp_path, capsys) -> None:
     text = capsys.readouterr().out
     assert "random 0: random weights" in text
     assert f"file:       {path}" in text
+    assert "pixel size: 1 to 100 m" in text
     assert "bf16:       not measured" in text
     assert "metrics" not in text  # it has none
+
+
+def test_show_a_model_of_pictures(tmp_path, capsys) -> None:
+    spec = replace(random_spec(("gray",)), pixel_size=None)
+    path = random_bundle(tmp_path / f"mine{SUFFIX}", spec)
+    assert main(["models", "show", str(path)]) == 0
+    assert "bands:      gray (any)" in (text := capsys.readouterr().out)
+    assert "pixel size: not known" in text
 
 
 @pytest.mark.parametrize("name", ["flood", "no/such.geounet", "", "."])

@@ -17,6 +17,7 @@ from geounet.testing.bundles import random_spec
 
 numbers = st.floats(-1e6, 1e6)
 names = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
+sizes = st.tuples(st.floats(0.01, 1e4), st.floats(0.01, 1e4)).map(sorted).map(tuple)
 lines = st.text(st.characters(categories=("L", "N", "Zs")), min_size=1).filter(str.isprintable)
 colors = st.integers(0, 0xFFFFFF).map(lambda value: f"#{value:06x}")
 
@@ -62,7 +63,7 @@ def specs(draw):
         clip=draw(ranges()),
         plausible=draw(ranges()),
         classes=draw(schemes()),
-        pixel_size=tuple(sorted((draw(st.floats(0.01, 1e4)), draw(st.floats(0.01, 1e4))))),
+        pixel_size=draw(st.none() | sizes),
         card=ModelCard(
             summary=draw(st.text()),
             data=draw(st.text()),
@@ -116,6 +117,7 @@ def test_field_of_another_kind(key, value):
         ({"plausible": (2.0, 1.0)}, "plausible range"),
         ({"pixel_size": (0.0, 10.0)}, "pixel size"),
         ({"pixel_size": (20.0, 10.0)}, "pixel size"),
+        ({"pixel_size": (-1.0, float("nan"))}, "pixel size"),
         ({"bf16_agreement": 99.9}, "bf16_agreement 99.9 must be 0 to 1"),
     ],
 )
@@ -157,6 +159,17 @@ def test_a_spec_as_earlier_versions_wrote_it():
     """And it is still written so, where the architecture was there."""
     text = random_spec().to_json()
     assert '"arch": {\n  "depth": 2,\n  "name": "unet",\n  "width": 4\n }' in text
+
+
+def test_a_spec_that_knows_no_pixel_size():
+    """It says so, and does not leave it out."""
+    text = replace(random_spec(), pixel_size=None).to_json()
+    assert '"pixel_size": null' in text
+    assert ModelSpec.from_json(text).pixel_size is None
+    raw = json.loads(text)
+    del raw["pixel_size"]
+    with pytest.raises(ModelError, match=r"cannot be read \('pixel_size'\)"):
+        ModelSpec.from_json(json.dumps(raw))
 
 
 @pytest.mark.parametrize(

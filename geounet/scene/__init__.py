@@ -58,7 +58,7 @@ def open_scene(source: SceneSource) -> SceneReader:
 
 
 def narrow(
-    scene: SceneReader, bands: Sequence[int], pixel_size: tuple[float, float]
+    scene: SceneReader, bands: Sequence[int], pixel_size: tuple[float, float] | None
 ) -> tuple[SceneReader, tuple[int, ...]]:
     """The scene and its bands, without files that are not needed (their grid must not count).
 
@@ -66,6 +66,7 @@ def narrow(
         scene: What was opened.
         bands: 1-based.
         pixel_size: Smallest and largest in metres; files of several resolutions meet in there.
+            None: on the finest grid.
     """
     if isinstance(scene, StackScene):
         return scene.only(bands, pixel_size), tuple(range(1, len(bands) + 1))

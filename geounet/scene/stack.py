@@ -59,10 +59,10 @@ class StackScene:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
-    def only(self, bands: Sequence[int], pixel_size: tuple[float, float]) -> StackScene:
+    def only(self, bands: Sequence[int], pixel_size: tuple[float, float] | None) -> StackScene:
         """The scene of just these bands (1-based), on its own grid if one was given to it.
 
-        Otherwise on a grid for these sizes of pixels, or for those given to it.
+        Otherwise on a grid for these sizes of pixels (None: the finest), or for those given to it.
         """
         return StackScene(
             [self._paths[b - 1] for b in bands],

@@ -14,7 +14,7 @@ from affine import Affine
 from rasters import NORTH, NOWHERE, WEST, at, write
 
 from geounet.errors import SceneError
-from geounet.scene import StackScene, open_scene
+from geounet.scene import StackScene, narrow, open_scene
 from geounet.scene.stack import _common_name
 from geounet.window import Window
 
@@ -338,3 +338,11 @@ def test_a_given_grid_stays_when_bands_are_picked(tmp_path):
     assert picked.info.geobox == grid
     assert StackScene(files, pixel_size=(15, 60)).only([2, 1], (10, 60)).info.geobox == grid
     assert StackScene(files).only([2, 1], (10, 60)).info.geobox.shape == (64, 64)
+
+
+def test_a_model_that_knows_no_pixel_size_takes_the_finest(granule):
+    scene, bands = narrow(open_scene(granule), (3, 1), None)
+    assert bands == (1, 2)
+    assert scene.info.geobox == StackScene([granule[2], granule[0]]).info.geobox
+    coarser, _ = narrow(open_scene(granule), (3, 1), (60, 60))
+    assert coarser.info.geobox.affine.a > scene.info.geobox.affine.a
