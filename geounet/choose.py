@@ -85,7 +85,7 @@ def _by_bands() -> list[str]:
 
 def _no_model(scene: SceneReader) -> str:
     info = scene.info
-    names = ", ".join(b.name or f"band {i}" for i, b in enumerate(info.bands, 1))
+    names = ", ".join(text or f"band {i}" for i, text in enumerate(info.descriptions, 1))
     specs = [load_model(name).spec for name in _by_bands()]
     needs: dict[str, list[str]] = {}
     for spec in specs:
@@ -96,7 +96,10 @@ def _no_model(scene: SceneReader) -> str:
     )
     remedy = "say which band is which with -m MODEL --bands NAME=INDEX,..."
     if info.is_picture:
-        remedy = "a picture of bytes (0 to 255) holds neither reflectance nor decibels"
+        remedy = (
+            "a picture of bytes (0 to 255) holds neither reflectance nor decibels, so give a model"
+            " of your own with -m"
+        )
     elif all(lacking_bands(s.band_names, info.descriptions, hint=info.hint) for s in specs):
         remedy = "give a scene with such bands, or a model of your own with -m"
     return f"{info.source}: no bundled model reads its bands ({names}). {listed}: {remedy}"

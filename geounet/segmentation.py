@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
+import itertools
 import logging
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 import numpy as np
@@ -17,6 +21,7 @@ from geounet.aoi import AreaOfInterest
 from geounet.area import pixel_size_m
 from geounet.blend import blended_strips
 from geounet.choose import Say, choose_model
+from geounet.classes import NODATA
 from geounet.errors import SceneError
 from geounet.feed import Feed, StripFeeder
 from geounet.fit import Fit
@@ -133,10 +138,10 @@ def run_segment(
             for reader in (scene, fit.scene):
                 reader.close()  # with the blocks that choosing has read; a later read opens anew
             run = _Run(fit, bundle, options)
-            _warn_of_place(fit, bundle, warn)
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
             with Outputs(paths, staging, fit.scene.info, bundle) as outputs:
-                _drive(run, [totals.add, outputs.write], progress)
+                sinks = [totals.add, outputs.write]
+                _drive(run, sinks, progress, begun=lambda: _warn_of_place(fit, bundle, warn))
                 if totals.valid_pixels == 0:
                     raise SceneError(_nothing_valid(fit, options))
                 outputs.finish()
@@ -150,18 +155,15 @@ def segment_array(
     """Segment a DataArray into a DataArray of labels (y, x) with its CRS; held in memory."""
     from odc.geo.xr import wrap_xr
 
-    from geounet.classes import NODATA
-
     scene = open_scene(array)
     bundle, fit = choose_model(scene, options, _LOG.info)
     run = _Run(fit, bundle, options)
-    _warn_of_place(fit, bundle, _warn)
     labels = np.full((fit.scene.info.height, fit.scene.info.width), NODATA, np.uint8)
 
     def keep(strip: Strip) -> None:
         labels[strip.window.slices] = strip.labels
 
-    _drive(run, [keep], progress)
+    _drive(run, [keep], progress, begun=lambda: _warn_of_place(fit, bundle, _warn))
     out: xr.DataArray = wrap_xr(labels, fit.scene.info.geobox, nodata=NODATA)
     out.name = "class"
     return out.assign_attrs(
@@ -213,8 +215,17 @@ class _Run:
             yield segment_strip(engine, feed, grid, confidence=confidence, advance=advance)
 
 
-def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress | None) -> None:
-    """Read ahead, compute here, write behind."""
+def _drive(
+    run: _Run,
+    sinks: Sequence[Callable[[Strip], None]],
+    progress: Progress | None,
+    begun: Callable[[], None],
+) -> None:
+    """Read ahead, compute here, write behind; ``begun`` hears of the first pixel with a class.
+
+    What only may spoil the result is said then: where there is no such pixel, that is the error,
+    and nothing comes before it.
+    """
     done, total = 0, run.fit.scene.info.window.size
 
     def consume(strip: Strip) -> None:
@@ -235,7 +246,11 @@ def _drive(run: _Run, sinks: list[Callable[[Strip], None]], progress: Progress |
 
     advance(0)
     with Ahead(read(), depth=1) as feeds, Behind(consume, depth=1) as behind:
+        waiting = True
         for strip in run.strips(feeds, advance):
+            if waiting and (strip.labels != NODATA).any():
+                waiting = False
+                begun()
             behind.put(strip)
 
 
@@ -269,7 +284,13 @@ def _nothing_valid(fit: Fit, options: SegmentOptions) -> str:
 
 
 def _warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
+    """Of a scene without a place, or with pixels of a size that the model does not know.
+
+    A model that was trained on images without a place knows neither.
+    """
     info = fit.scene.info
+    if bundle.spec.pixel_size is None:
+        return
     if info.geobox.crs is None:
         warn(f"{info.source} has no CRS, so the outputs have none either")
         return
@@ -283,7 +304,13 @@ def _warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, UserWarning, stacklevel=5)  # whoever calls segment
+    """At the line that calls :func:`segment`, however far in it was found out."""
+    inside = itertools.takewhile(_is_ours, traceback.walk_stack(inspect.currentframe()))
+    warnings.warn(text, UserWarning, stacklevel=1 + sum(1 for _ in inside))
+
+
+def _is_ours(step: tuple[FrameType, int]) -> bool:
+    return str(step[0].f_globals.get("__name__")).partition(".")[0] == __package__
 
 
 @contextlib.contextmanager

@@ -267,7 +267,7 @@ WHICH = "say which is which with --bands band1=1,band2=2,band3=3"
 REFUSED = {
     "more": (
         (NAMELESS, ["", "", "", "", "alpha"]),
-        ("3 bands without a name", "4 bands (1 2 3 4, without names)"),
+        ("3 bands without a name", "4 bands (1 2 3 4, without names) and alpha"),
         f"give a scene of 3 bands, or {WHICH.replace('is which', 'to read')}",
     ),
     "fewer": (
@@ -287,12 +287,12 @@ REFUSED = {
     ),
     "named beside one without": (
         (("red", "band2"), ["red", "nir", "alpha"]),
-        ("red and 1 band without a name", "2 bands (1=red 2=nir)"),
+        ("red and 1 band without a name", "2 bands (1=red 2=nir) and alpha"),
         "say which is which with --bands red=1,band2=2",
     ),
     "colours for gray": (
         (("gray",), [*RGB, "alpha"]),
-        ("one band, gray", "3 bands (1=red 2=green 3=blue)"),
+        ("one band, gray", "3 bands (1=red 2=green 3=blue) and alpha"),
         "say which one to read with --bands gray=1",
     ),
     "alpha for gray": (
@@ -302,7 +302,7 @@ REFUSED = {
     ),
     "a colour for gray": (
         (("gray",), ["alpha", "red"]),
-        ("one band, gray", "1 band (2=red)"),
+        ("one band, gray", "1 band (2=red) and alpha"),
         "if it is that, say so with --bands gray=2",
     ),
 }

@@ -121,6 +121,7 @@ BANDS = {
     "radar": (("VH", "VV"), (2, 1), "VV, VH, VV / VH"),
     "unnamed": (("", "", "", ""), (1, 2, 3), "band 1, 2, 3"),
     "two": (("a", "b"), (1,), "band a"),
+    "two unnamed": (("", ""), (1,), "band 1"),
     "one": (("",), (1,), "band 1"),
 }
 

@@ -284,14 +284,15 @@ def _needs(needed: Sequence[str]) -> str:
 
 
 def _listing(texts: Sequence[str]) -> str:
-    """The bands of a scene with what they are called; alpha is none."""
+    """The bands of a scene with what they are called; alpha is none of them."""
     bands = [(i, texts[i - 1]) for i in _data(texts)]
     if not bands:
         return f"none but {_ALPHA}"
+    beside = f" and {_ALPHA}" if len(bands) < len(texts) else ""
     named = [f"{i}={text}" if text else f"{i}" for i, text in bands]
     listed = " ".join(named[:_LISTED]) + (" ..." if len(named) > _LISTED else "")
     unnamed = "" if any(text for _, text in bands) else ", without names"
-    return f"{_count(len(bands))} ({listed}{unnamed})"
+    return f"{_count(len(bands))} ({listed}{unnamed}){beside}"
 
 
 def _count(bands: int) -> str:

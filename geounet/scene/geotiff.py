@@ -77,12 +77,11 @@ class GeoTIFFScene:
     def info(self) -> SceneInfo:
         """The header."""
         with self._dataset() as dataset:
-            placed = dataset.crs is not None or not dataset.transform.is_identity
             return SceneInfo(
                 name=short_name(self._path),
                 source=self._path,
                 geobox=_geobox(dataset, self._path) if self._grid is None else self._grid,
-                georeferenced=placed,
+                georeferenced=_placed(dataset),
                 bands=tuple(_bands(dataset)),
                 block=max(dataset.block_shapes),
                 hint=_hint(self._path, dataset.tags()),
@@ -300,12 +299,20 @@ def _exact(dtype: np.dtype[Any]) -> bool:
     return dtype.kind not in "iu" or dtype.itemsize < _LONG
 
 
+def _placed(dataset: Any) -> bool:
+    return dataset.crs is not None or not dataset.transform.is_identity
+
+
 def _bands(dataset: Any) -> Iterator[SceneBand]:
+    """The bands; the only one of a scene with a place bears its file's name, if it has no other.
+
+    ``T32UNU_B04.jp2`` says what it holds, ``red-squirrel.png`` does not.
+    """
     alphas = _alphas(dataset)
     for index in range(dataset.count):
         interp = dataset.colorinterp[index]
         name = dataset.descriptions[index] or _COLORS.get(interp, "")
-        if dataset.count == 1 and not name:
+        if dataset.count == 1 and not name and _placed(dataset):
             name = short_name(dataset.name)
         yield SceneBand(
             name=name,

@@ -139,9 +139,14 @@ def test_scale_and_offset_tags_are_reported_and_not_applied(tmp_path):
     assert (whole(path, (1, 2)).data == 7).all()
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_one_band_is_named_by_its_file(tmp_path):
+    """A picture's file says what is in the picture."""
     path = write(tmp_path / "T33UUP_B08_10m.tif", np.zeros((1, 3, 3), np.uint8))
     assert open_scene(path).info.bands[0].name == "T33UUP_B08_10m"
+    for name, driver in (("red-squirrel.png", "PNG"), ("green-cells.tif", "GTiff")):
+        picture = write(tmp_path / name, np.zeros((3, 3), np.uint8), driver=driver, **NOWHERE)
+        assert open_scene(picture).info.bands[0].name == ""
 
 
 def test_near_infrared_tagged_as_alpha_is_data(tmp_path):
