@@ -274,8 +274,8 @@ def test_what_reading_raises_is_raised_where_the_batch_is_asked_for():
     [
         ({"patch": 0}, "patch 0"),
         ({"scale": 0.0}, "--scale 0"),
-        ({"ignore": frozenset({1})}, "ignore 1: is a class"),
-        ({"remap": {255: 9}}, "remap 9: is no class"),
+        ({"ignore": frozenset({1})}, "--ignore 1: it is a class of 0 land, 1 water"),
+        ({"remap": {255: 9}}, "--map 255=9: 9 is no class of 0 land, 1 water"),
         ({"background": "sea"}, "'sea' is no class: choose from land, water"),
     ],
 )

@@ -13,7 +13,6 @@ from geounet.train.data.blocks import Block, counts, cut, must_cut, neighbourhoo
 from geounet.train.data.cache import Cache
 from geounet.train.data.codes import LabelCodes
 from geounet.train.data.groups import by_file, by_place, read_groups
-from geounet.train.data.names import Bands
 from geounet.train.data.onmap import MapSource, Sheet, ground_blocks, sheets
 from geounet.train.data.opening import Opened, Opening, Say, scaling
 from geounet.train.data.pair import Pair
@@ -38,7 +37,8 @@ class _Layout:
 def open_data(request: DataRequest, *, say: Say | None = None) -> PairSource:
     """Images and labels as a source: on the map where all images have a CRS, else as pictures.
 
-    All labels are read once, so that everything that is wrong with them is said before training.
+    All labels are read once, so that everything that is wrong with them is said before they are
+    used.
 
     Args:
         request: Which, and how.
@@ -50,28 +50,28 @@ def open_data(request: DataRequest, *, say: Say | None = None) -> PairSource:
     """
     opening = Opening(request=request)
     opened, codes = opening.run()
-    if opening.bands is None or not opened:
+    if not opened:
         raise DataError(f"{request.images} and {request.labels}: no pair of image and label")
     cache = Cache(request.cache)
-    pairs = [_pair(one, request, opening.bands, codes, cache) for one in opened]
+    pairs = [_pair(one, request, codes, cache) for one in opened]
     files = [one.files for one in opened]
     on_map = all(one.on_map for one in opened)
     found = sheets(pairs, files, [one.drawing for one in opened]) if on_map else []
     layout = _on_ground(pairs, found, request) if on_map else _in_pictures(pairs, request)
     notes = [*opening.notes, *_place_notes(opened, pairs, layout)]
-    content = _content(request, pairs, files, opening.bands, (layout, notes), on_map=on_map)
+    content = _content(request, pairs, files, opening.names, (layout, notes), on_map=on_map)
     for note in content.notes if say else ():
         say(note)  # type: ignore[misc]
     return MapSource(content, found) if on_map else PictureSource(content)
 
 
-def _pair(one: Opened, request: DataRequest, bands: Bands, codes: LabelCodes, cache: Cache) -> Pair:
+def _pair(one: Opened, request: DataRequest, codes: LabelCodes, cache: Cache) -> Pair:
     info = one.image.info
     return Pair(
         name=one.name,
         image=one.image,
-        bands=bands.indices,
-        scaling=scaling(request, info, bands),
+        bands=one.bands.indices,
+        scaling=scaling(request, info, one.bands),
         labels=one.labels,
         codes=codes,
         cache=cache,
@@ -141,7 +141,7 @@ def _place_notes(opened: Sequence[Opened], pairs: Sequence[Pair], layout: _Layou
         middle = round(sizes[len(sizes) // 2] ** 0.5)
         notes.append(f"{of} cut into {len(layout.around)} blocks of about {middle} x {middle} px")
     if pairs and not pairs[0].scaling.nothing:
-        notes.append("values are scaled by tags or options before training")
+        notes.append("values are scaled by tags or options")
     return notes
 
 
@@ -149,7 +149,7 @@ def _content(
     request: DataRequest,
     pairs: Sequence[Pair],
     files: Sequence[Any],
-    bands: Bands,
+    names: tuple[str, ...],
     laid: tuple[_Layout, list[str]],
     *,
     on_map: bool,
@@ -167,7 +167,7 @@ def _content(
         blocks=tuple(blocks),
         pixels=tuple(p for _, p in kept),
         groups=tuple(tuple(blocks[i].name for i in group) for group in groups),
-        bands=bands.names,
+        bands=names,
         classes=request.classes,
         notes=(*notes, *why),
         tagged=not pairs[0].scaling.nothing,

@@ -1,4 +1,4 @@
-"""Opens images and labels, and looks for everything that is wrong with them before training."""
+"""Opens images and labels, and looks for everything that is wrong with them before that."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from geounet import fit
-from geounet.errors import DataError, SceneError
+from geounet.errors import BandError, DataError, SceneError, ValueRangeError
 from geounet.scene import SceneInfo, SceneReader
 from geounet.train.data.codes import LabelCodes, count_values
 from geounet.train.data.labels import Labels, MaskedLabels, open_pixels, open_raster_labels
@@ -40,6 +40,8 @@ class Opened:
     """Image and label."""
     image: SceneReader
     """The image."""
+    bands: Bands
+    """Which of its bands are read."""
     labels: Labels
     """On its grid."""
     drawing: Drawing | None
@@ -64,8 +66,8 @@ class Opening:
     """What is wrong."""
     notes: list[str] = field(default_factory=list)
     """What the user must hear."""
-    bands: Bands | None = None
-    """Of the first image, and so of all."""
+    names: tuple[str, ...] = ()
+    """Of the bands of the first image, and so of all."""
     _drawings: dict[Path, Drawing | None] = field(default_factory=dict)
 
     def run(self) -> tuple[list[Opened], LabelCodes]:
@@ -128,7 +130,8 @@ class Opening:
     def _open(self, name: str, image: Path, label: Path, mask: Path | None) -> Opened | None:
         try:
             reader = open_pixels(image)
-            self._check_bands(reader.info, image)
+            bands = self._bands(reader, image)
+            _refuse_rotated(reader.info)
             drawing = self._drawing(label)
             if drawing is None and label.suffix.lower() in VECTORS:
                 return None  # and that was said
@@ -139,27 +142,32 @@ class Opening:
             labels.close()
             reader.close()
         except (SceneError, DataError) as error:
-            self.problems.add(_kind(error), str(error))
+            self.problems.add(*_told(error, image))
             return None
         return Opened(
             name=name,
             files=(image, label),
             image=reader,
+            bands=bands,
             labels=labels,
             drawing=drawing,
             values=values,
         )
 
-    def _check_bands(self, info: SceneInfo, path: Path) -> None:
-        bands = choose_bands(info, self.request.bands)
-        first = self.bands or bands
-        self.bands = first
-        if bands.names != first.names:
+    def _bands(self, reader: SceneReader, path: Path) -> Bands:
+        model = self.request.model
+        if model is not None:
+            found = fit.fit_scene(reader, model, self.request.reading())
+            self.names = model.band_names
+            return Bands(names=self.names, indices=found.bands)
+        bands = choose_bands(reader.info, self.request.bands)
+        self.names = self.names or bands.names
+        if bands.names != self.names:
             raise DataError(
                 f"{path.name} has the bands {listing(bands.names)} and not"
-                f" {listing(first.names)} as the first image: say which with --bands"
+                f" {listing(self.names)} as the first image: say which with --bands"
             )
-        _refuse_rotated(info)
+        return bands
 
     def _drawing(self, label: Path) -> Drawing | None:
         """The polygons of a vector file, read once however many images it labels."""
@@ -169,7 +177,7 @@ class Opening:
             self._drawings[label] = None
             request = self.request
             self._drawings[label] = read_drawing(
-                label, request.classes, request.class_field, request.ignore
+                label, request.classes, request.class_field, request.ignore | set(request.remap)
             )
         return self._drawings[label]
 
@@ -203,13 +211,23 @@ class Opening:
         for value in masks.unknown(values):
             where = [one.files[1].name for one in opened if one.values[value]]
             self.problems.add(
-                f"label value {value} ({values[value]:,} px) is no class and not ignored (add it to"
-                " the classes, or to --ignore)",
+                f"label value {value} ({values[value]:,} px) is no class{self._remedy(value)}",
                 listing(where),
             )
-        if opened:
+        if opened and request.model is None:
             self._check_empty(masks, values, opened)
+        elif opened and not any(masks.count(values)):
+            self.problems.add(f"no label holds a pixel of {request.classes}: nothing can be scored")
         return masks
+
+    def _remedy(self, value: int) -> str:
+        if self.request.model is None:
+            return " and not ignored (add it to the classes, or to --ignore)"
+        flag = f"{' ' if value >= 0 else '='}{value}"  # else it looks like another option
+        return (
+            f" of {self.request.model.name} ({self.request.classes}) and not ignored (say which"
+            f" class it is, --map{flag}=CODE, or leave it out, --ignore{flag})"
+        )
 
     def _check_empty(
         self, codes: LabelCodes, values: Counter[int], opened: Sequence[Opened]
@@ -253,7 +271,11 @@ def _refuse_rotated(info: SceneInfo) -> None:
         raise DataError(f"{info.source} is rotated: warp it first with gdalwarp")
 
 
-def _kind(error: Exception) -> str:
-    if " against " in str(error):
-        return "label and image differ in size"
-    return "these cannot be used"
+def _told(error: Exception, image: Path) -> tuple[str, str]:
+    """What kind of problem it is, and where: one line for many images that have the same."""
+    text, source = str(error), f"{image}: "
+    if isinstance(error, BandError | ValueRangeError) and text.startswith(source):
+        return text.removeprefix(source), image.name
+    if " against " in text:
+        return "label and image differ in size", text
+    return "these cannot be used", text

@@ -1,4 +1,4 @@
-"""What a user says about the data to train on."""
+"""What a user says about the data to train on, or to score a model on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from geounet.classes import ClassScheme
 from geounet.errors import OptionError
 from geounet.fit import Reading
+from geounet.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +38,9 @@ class DataRequest:
     """Added after the scale; None: see ``unit`` (0 where a scale is given)."""
     unit: str = "any"
     """Unit of the model. ``any``: values as stored; else scale tags count, as in ``segment``."""
+    model: ModelSpec | None = None
+    """What is scored with the data: its bands are found in each image as ``segment`` finds them,
+    and a class without a pixel is fine. None: all bands are read, to train a model."""
     groups: Path | None = None
     """JSON (list of lists of stems, or stem -> group) or CSV (stem,group)."""
     mask: str | Path | None = None
@@ -52,11 +56,11 @@ class DataRequest:
         self.reading()
         if self.patch < 1:
             raise OptionError(f"patch {self.patch}: give at least 1 pixel, as in 256")
-        for what, codes in (("remap", self.remap.values()), ("ignore", self.ignore)):
-            wrong = [c for c in codes if (c in self.classes.codes) == (what == "ignore")]
-            if wrong:
-                is_not = "is a class" if what == "ignore" else "is no class"
-                raise OptionError(f"{what} {wrong[0]}: {is_not} of {self.classes}")
+        for value, code in self.remap.items():
+            if code not in self.classes.codes:
+                raise OptionError(f"--map {value}={code}: {code} is no class of {self.classes}")
+        for code in sorted(self.ignore.intersection(self.classes.codes)):
+            raise OptionError(f"--ignore {code}: it is a class of {self.classes}")
         if self.background is not None and self.background not in self.classes.names:
             raise OptionError(
                 f"background {self.background!r} is no class: choose from"
