@@ -256,6 +256,34 @@ def test_command_refuses_in_one_line(pair, capsys, options, message):
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "a.tif is compared with what? Give LABELS for a class map, or --images and --labels"),
+        (["b.tif", "--scale", "2"], "--scale is for a model with --images and --labels"),
+        (["--images", "x"], "a.tif is scored over a set: give --labels, too"),
+        (["--labels", "x"], "a.tif is scored over a set: give --images, too"),
+        (["b.tif", "--images", "x", "--labels", "y"], "b.tif: --labels y says already what is"),
+        (["--images", "x", "--labels", "y", "--tolerance", "2"], "--tolerance is for PRED LABELS"),
+        (["--images", "x", "--labels", "y", "--classes", "a=1"], "--classes is for PRED LABELS"),
+    ],
+)
+def test_the_two_forms_are_not_mixed(capsys, options, message):
+    assert main(["evaluate", "a.tif", *options]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_model_needs_the_training_packages(pair, monkeypatch, capsys):
+    monkeypatch.setattr("geounet_cli.evaluate.find_spec", lambda _: None)
+    assert main(["evaluate", "flood-s1", "--images", "x", "--labels", "y"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("geounet: scoring a model over images needs packages that are not")
+    assert err.endswith("pip install 'geounet[train]'\n")
+    assert main(["evaluate", str(pair[0]), str(pair[1]), "--ignore=-1"]) == 0
+
+
 def test_a_name_or_code_given_twice_is_refused(pair):
     with pytest.raises(OptionError, match="code 1 has two names, 'a' and 'b'"):
         evaluate(pair[0], pair[1], classes={"a": 1, "b": 1})

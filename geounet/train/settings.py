@@ -200,6 +200,19 @@ class CompareSettings(LearningKeys):
 class EvaluateSettings(DataKeys):
     """The settings of ``geounet evaluate MODEL --images ... --labels ...``."""
 
+    bands: str | None = _data(
+        "which band of the images is which of the model, as in red=1,nir=4 (default: by name)",
+        None,
+        show="NAME=I,...",
+    )
+    groups: Path | None = _data(
+        "JSON or CSV file that says which images belong together: the intervals are over these"
+        " groups (default: what lies on the same ground)",
+        None,
+        show="FILE",
+    )
     device: str = _machine("auto, cpu, cuda, cuda:N or mps", "auto", show="NAME")
-    report: Path | None = _result("also write a page with pictures, REPORT.html", None, show="FILE")
+    report: Path | None = _result(
+        "also write a page with the best and the worst patches", None, show="FILE.html"
+    )
     overwrite: bool = _result("replace the page if it is there", default=False)

@@ -68,7 +68,8 @@ class TrainingReport:
 
     def _sections(self) -> Iterator[tuple[str, str]]:
         yield "Classes", parts.class_table(self.scores, self.classes)
-        yield "Training", curves(self.history, self.classes, self.best_epoch) + self._notes()
+        told = curves(self.history, self.classes, self.best_epoch) + self._notes()
+        yield "Training" if self.history else "Notes", told
         yield "Confusion", parts.confusion(self.scores)
         yield "Groups", parts.by_group(self.scores)
         worst = parts.gallery("Worst", self.worst, self.classes)
