@@ -99,7 +99,10 @@ class Comparison:
         return "\n".join(lines)
 
     def findings(self) -> list[str]:
-        """One line a score: which is best, and in how many seeds it beats the next."""
+        """One line a score: which is best, by how much, and whether that is more than chance.
+
+        A lead that is not larger than the spread of either of the two over the seeds is none.
+        """
         return [f"* {name}: {self._finding(m)}" for name, m in zip(_LONG, METRICS, strict=True)]
 
     def _finding(self, metric: str) -> str:
@@ -110,8 +113,12 @@ class Comparison:
         first, second = ranked[:2]
         pairs = list(zip(first.values(metric), second.values(metric), strict=True))
         ahead = _mean(first.values(metric)) - _mean(second.values(metric))
-        if not ahead:
-            return f"{first.label} and {second.label} are alike."
+        spreads = [s for e in (first, second) if not math.isnan(s := _spread(e.values(metric)))]
+        if ahead <= max(spreads, default=0.0):
+            return (
+                f"no telling {first.label} from {second.label}: {ahead:.3f} between them, within"
+                " their spread over the seeds."
+            )
         won = sum(a > b for a, b in pairs)
         return (
             f"{first.label} is best, {ahead:.3f} above {second.label}; it is the better of the two"
