@@ -125,6 +125,25 @@ def test_bands_are_found_by_name_in_each_image(chips, model):
         run_evaluate(model, asked(chips))
 
 
+@pytest.mark.parametrize(
+    ("names", "count"), [(("gray",), 1), (("band1", "band2"), 2), (("red", "nir"), 2)]
+)
+def test_images_without_band_names(chips, names, count):
+    """By their place for a model that knows no other names; else the user says which is which."""
+    model = random_bundle(chips / "m.geounet", random_spec(names), seed=2)
+    for i in range(10):
+        data = smooth(np.random.default_rng(i), (64, 72))[:count]
+        place = rasters.at(10, 3e5 + 5000 * i)
+        rasters.write(chips / "images" / f"{i}.tif", data, transform=place)
+    given = ",".join(f"{name}={place}" for place, name in enumerate(names, start=1))
+    expected = confusion(run_evaluate(model, asked(chips, bands=given)))
+    if names == ("red", "nir"):
+        with pytest.raises(DataError, match=r"say which band is which with --bands red=1,nir=2"):
+            run_evaluate(model, asked(chips))
+    else:
+        np.testing.assert_array_equal(confusion(run_evaluate(model, asked(chips))), expected)
+
+
 def test_a_class_without_a_pixel_is_fine_unless_it_is_to_be_learnt(chips, model):
     spec = load_bundle(model).spec
     result = run_evaluate(model, asked(chips))
