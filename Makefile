@@ -7,10 +7,10 @@ BIN    := $(VENV)/bin
 OUT    ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-train lint types format bench models notebooks clean
+.PHONY: help demo test test-slow test-train lint types format bench models notebooks notebooks-train clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # setuptools tells at length what an editable installation is; a newcomer reads it as a failure.
 $(VENV)/.installed $(VENV)/.installed-dev $(TRAIN)/.installed: export PYTHONWARNINGS := ignore:Editable installation
@@ -69,8 +69,11 @@ bench: $(VENV)/.installed-dev  ## measure: exactness, speed, memory
 models: $(TRAIN)/.installed  ## train the bundled models again, from GEOUNET_DATA (default ../shared/data)
 	$(TRAIN)/bin/python -m geounet.train.models all
 
-notebooks: $(VENV)/.installed-dev  ## run the notebooks
+notebooks: $(VENV)/.installed-dev  ## run the notebooks; those that train are skipped
 	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py $(PYTEST)
+
+notebooks-train: $(TRAIN)/.installed  ## run the notebooks that train, with a tiny budget
+	$(TRAIN)/bin/python -m pytest -m "notebook and train" tests/test_notebooks.py $(PYTEST)
 
 clean:  ## remove environments and results
 	rm -rf $(VENV) $(TRAIN) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
