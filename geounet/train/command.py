@@ -6,8 +6,8 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 
 from geounet.area import pixel_size_m
 from geounet.bundle import Bundle, load_bundle, save_bundle
+from geounet.engine.device import resolve_device, resolve_precision
 from geounet.errors import OutputError
 from geounet.spec import ModelCard, ModelSpec, Unit
 from geounet.staging import Staging, check_outputs
@@ -122,7 +123,6 @@ def run_train(
     pixels = sum(source.size(name) for name in parts.train)
     arch = arch_of(settings, settings.arch)
     recipe = recipe_of(settings, model_name(settings), arch, clip, pixels)
-    _prepare(settings)
     say(_plan(recipe))
     run = run_of(
         settings,
@@ -132,7 +132,10 @@ def run_train(
         resume=settings.resume,
         patience=settings.patience,
     )
-    trained = fit(recipe, source, parts.train, settings.seed, validate=parts.validation, run=run)
+    with _folder(settings):
+        trained = fit(
+            recipe, source, parts.train, settings.seed, validate=parts.validation, run=run
+        )
     return _finish(_Work(settings=settings, data=data, recipe=recipe, trained=trained), command)
 
 
@@ -176,9 +179,11 @@ def _open(settings: TrainSettings) -> _Data:
 
 
 def _check(settings: TrainSettings) -> None:
-    """Refuse before the data are read what could not be written in the end."""
+    """Refuse before the data are read what could not be done, or written in the end."""
     model_name(settings)
     arch_of(settings, settings.arch)
+    device = resolve_device(run_of(settings).device)
+    resolve_precision(settings.precision, device, None)
     check_outputs([settings.out, settings.report], overwrite=settings.overwrite)
     waiting = checkpoint_path(settings.folder).exists()
     if waiting and not (settings.resume or settings.overwrite) and not _is_helper():
@@ -186,6 +191,18 @@ def _check(settings: TrainSettings) -> None:
             f"{settings.folder} has a training that was stopped: go on with --resume, or start"
             " again with --overwrite"
         )
+
+
+@contextmanager
+def _folder(settings: TrainSettings) -> Iterator[None]:
+    """The folder of the run, which stays only if there is something in it to go on from."""
+    _prepare(settings)
+    try:
+        yield
+    except BaseException:
+        if not _is_helper() and not checkpoint_path(settings.folder).exists():
+            shutil.rmtree(settings.folder, ignore_errors=True)
+        raise
 
 
 def _prepare(settings: TrainSettings) -> None:

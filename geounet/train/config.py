@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from geounet.bundle import SUFFIX
 from geounet.classes import ClassScheme
 from geounet.errors import OptionError
-from geounet.spec import ArchSpec
+from geounet.spec import ArchSpec, Unit
 from geounet.train.data import DataRequest
 from geounet.train.data.splitting import Val
 from geounet.train.recipe import Augmentation, Optimizer, Recipe, Schedule
@@ -125,6 +125,8 @@ def request_of(keys: DataKeys, classes: ClassScheme, unit: str, patch: int) -> D
     Raises:
         OptionError: Options that do not go together.
     """
+    if unit not in get_args(Unit):
+        raise OptionError(f"--unit {unit}: choose {', '.join(get_args(Unit))}")
     return DataRequest(
         images=keys.images,
         labels=keys.labels,
