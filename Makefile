@@ -50,7 +50,7 @@ test-slow: $(VENV)/.installed-dev  ## run the tests that take long: large scenes
 	$(BIN)/python -m pytest -m slow $(PYTEST)
 
 test-train: $(TRAIN)/.installed  ## run the tests of the training room (installs several GB)
-	$(TRAIN)/bin/python -m pytest -m train tests/train $(PYTEST)
+	$(TRAIN)/bin/python -m pytest -m train tests/train tests/test_readme.py $(PYTEST)
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format
 	$(BIN)/ruff check .

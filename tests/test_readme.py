@@ -9,8 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import rasterio
+import shapely.geometry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,6 +49,34 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def drawn(folder: Path) -> Path:
+    """The same folder, with polygons of its truth, another scene, photos and masks."""
+    import geopandas
+    from PIL import Image
+    from rasterio.features import shapes
+
+    with rasterio.open(folder / "truth.tif") as truth:
+        labels, grid, crs = truth.read(1), truth.transform, truth.crs
+    found = [(shape, value) for shape, value in shapes(labels, labels != 255, transform=grid)]
+    names = {0: "land", 1: "water"}
+    geopandas.GeoDataFrame(
+        {"kind": [names[int(value)] for _, value in found]},
+        geometry=[shapely.geometry.shape(shape) for shape, _ in found],
+        crs=crs,
+    ).to_file(folder / "drawn.gpkg")
+    shutil.copy(folder / "scene.tif", folder / "other.tif")
+    rng = np.random.default_rng(2)
+    for kind in ("photos", "masks"):
+        (folder / kind).mkdir()
+    for i in range(5):
+        crack = np.abs(np.arange(64)[:, None] - np.arange(64) + 8 * i - 16) < 3
+        photo = rng.normal(150, 15, (64, 64)) - 80 * crack
+        Image.fromarray(photo.clip(0, 255).astype(np.uint8)).save(folder / f"photos/{i}.jpg")
+        Image.fromarray((crack * 255).astype(np.uint8)).save(folder / f"masks/{i}.png")
+    return folder
+
+
 def commands() -> list[str]:
     lines = [
         line.split("  #")[0].strip()
@@ -57,13 +87,12 @@ def commands() -> list[str]:
     return [line for line in lines if line]
 
 
-@pytest.mark.parametrize("number", range(len(commands())))
-def test_command(number: int, folder: Path) -> None:
-    command = commands()[number]
-    if command in MADE:
-        assert command in (ROOT / ".ci" / "run").read_text()
-        assert f"\n{command.split()[1]}: " in (ROOT / "Makefile").read_text()
-        return
+def trains(command: str) -> bool:
+    """Whether a command needs what training needs, or what it made."""
+    return bool(re.search("geounet (train|compare)|lake|crack", command))
+
+
+def run(command: str, folder: Path) -> None:
     assert command.startswith("geounet ")
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     done = subprocess.run(
@@ -71,6 +100,25 @@ def test_command(number: int, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if not trains(c)])
+def test_command(command: str, folder: Path) -> None:
+    if command in MADE:
+        assert command in (ROOT / ".ci" / "run").read_text()
+        assert f"\n{command.split()[1]}: " in (ROOT / "Makefile").read_text()
+        return
+    run(command, folder)
+
+
+@pytest.mark.train
+def test_commands_that_train(drawn: Path) -> None:
+    """In their order, as they stand but for a budget."""
+    budget = " --epochs 1 --steps 2 --width 4 --depth 2 --patch 32"
+    those = [c for c in commands() if trains(c)]
+    assert len(those) >= 5
+    for command in those:
+        run(command + (budget if command.split()[1] in ("train", "compare") else ""), drawn)
 
 
 @pytest.mark.parametrize(
