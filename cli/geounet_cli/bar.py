@@ -1,4 +1,4 @@
-"""How many pixels are done."""
+"""How far a run is, on stderr: a bar where a person watches, and lines above it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from types import TracebackType
 from typing import Any, Self
 
 
-class PixelBar:
-    """A progress bar where a person watches, nothing otherwise."""
+class Bar:
+    """One bar at a time; a context manager.
 
-    def __init__(self, *, shown: bool) -> None:
-        self._shown = shown
+    Args:
+        quiet: Says and shows nothing.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._watched = sys.stderr.isatty() and not quiet
         self._bar: Any = None
 
     def __enter__(self) -> Self:
@@ -23,32 +28,55 @@ class PixelBar:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def __call__(self, done: int, total: int) -> None:
-        """Show it."""
-        if not self._shown:
-            return
-        if self._bar is None:
-            self._bar = self._start(total)
-        self._bar.update(done / 1e6 - self._bar.n)
+        self.close()
 
     def say(self, text: str) -> None:
-        """A line on stderr, above the bar."""
+        """A line on stderr."""
+        if self._quiet:
+            return
         if self._bar is None:
             print(f"geounet: {text}", file=sys.stderr)
         else:
             self._bar.write(f"geounet: {text}", file=sys.stderr)
 
-    @staticmethod
-    def _start(total: int) -> Any:
-        from tqdm import tqdm
+    def show(self, done: float, total: float, counts: str, title: str = "") -> None:
+        """How much of ``total`` is done; a bar that is not open yet is opened.
 
-        return tqdm(
-            total=total / 1e6,
-            unit="Mpx",
-            leave=False,
-            bar_format="{percentage:3.0f}% |{bar}| {n:.1f}/{total:.1f} Mpx, {rate_fmt},"
-            " {remaining} left",
-        )
+        Args:
+            done: In the unit of ``total``.
+            total: Of this bar.
+            counts: How the two are written, as in ``{n:.1f}/{total:.1f} Mpx``.
+            title: Before the bar.
+        """
+        if not self._watched:
+            return
+        if self._bar is None:
+            self._bar = _bar(total, counts, title)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away; the next one is another."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class PixelBar(Bar):
+    """Takes pixels that are done, and of how many."""
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show it."""
+        self.show(done / 1e6, total / 1e6, "{n:.1f}/{total:.1f} Mpx")
+
+
+def _bar(total: float, counts: str, title: str) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total,
+        unit=counts.rpartition(" ")[2],
+        leave=False,
+        desc=title,
+        bar_format=f"{title} {{percentage:3.0f}}% |{{bar}}| {counts}, {{rate_fmt}}, {{remaining}}"
+        " left",
+    )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
+from geounet_cli.bar import Bar
 from geounet_cli.exits import EXIT_INTERRUPTED
 from geounet_cli.keys import add_keys, flags_of
 
@@ -77,60 +77,19 @@ def summary(result: CompareResult) -> str:
     return "\n".join([*map(str, result.paths), "", comparison.text(), "", *comparison.findings()])
 
 
-class TrainingBar:
-    """Takes the progress of a comparison: a bar a training where a person watches."""
+class TrainingBar(Bar):
+    """Takes the progress of a comparison: a bar a training."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._watched = sys.stderr.isatty() and not quiet
-        self._bar: Any = None
+        super().__init__(quiet=quiet)
         self._shown: tuple[Any, int] | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
 
     def __call__(self, at: CompareProgress) -> None:
         """Show it."""
-        if not self._watched:
-            return
         if self._shown != (at.recipe.arch, at.seed):
-            self._close()
-            self._shown, self._bar = (at.recipe.arch, at.seed), self._start(at)
-        self._bar.update(at.step - self._bar.n)
+            self.close()
+            self._shown = (at.recipe.arch, at.seed)
+        title = f"{at.recipe.arch.name}, seed {at.seed}"
+        self.show(at.step, at.steps, "{n}/{total} steps", title)
         if at.step == at.steps:
-            self._close()
-
-    def say(self, text: str) -> None:
-        """A line on stderr, above the bar."""
-        if self._quiet:
-            return
-        if self._bar is None:
-            print(f"geounet: {text}", file=sys.stderr)
-        else:
-            self._bar.write(f"geounet: {text}", file=sys.stderr)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-        self._bar = self._shown = None
-
-    @staticmethod
-    def _start(at: CompareProgress) -> Any:
-        from tqdm import tqdm
-
-        return tqdm(
-            total=at.steps,
-            unit="step",
-            leave=False,
-            desc=f"{at.recipe.arch.name}, seed {at.seed}",
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {n}/{total} steps, {rate_fmt},"
-            " {remaining} left",
-        )
+            self.close()

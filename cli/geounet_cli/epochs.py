@@ -3,80 +3,40 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING
+
+from geounet_cli.bar import Bar
 
 if TYPE_CHECKING:
     from geounet.train.run import EpochRecord, Progress
 
 
-class EpochBar:
-    """Takes the progress of a run; a context manager."""
+class EpochBar(Bar):
+    """Takes the progress of a training."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._quiet = quiet
-        self._watched = sys.stderr.isatty() and not quiet
-        self._bar: Any = None
+        super().__init__(quiet=quiet)
         self._began = time.monotonic()
         self._first: int | None = None
         """The first epoch of this process; a resumed run does not begin with 0."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
 
     def __call__(self, at: Progress) -> None:
         """Show it."""
         if self._first is None:
             self._first, self._began = at.epoch, time.monotonic()
         if at.record is not None:
-            self._close()
+            self.close()
             self.say(epoch_line(at, self._left(at, at.record)))
-        elif self._watched:
-            self._bar = self._bar or self._start(at)
-            self._bar.update(at.step - self._bar.n)
-
-    def say(self, text: str) -> None:
-        """A line on stderr, above the bar."""
-        if self._quiet:
-            return
-        if self._bar is None:
-            print(f"geounet: {text}", file=sys.stderr)
         else:
-            self._bar.write(f"geounet: {text}", file=sys.stderr)
+            title = f"epoch {at.epoch + 1}/{at.epochs}"
+            self.show(at.step, at.steps, "{n}/{total} steps", title)
 
     def _left(self, at: Progress, record: EpochRecord) -> float:
         done = record.epoch + 1 - (self._first or 0)
         # the first report comes when the first epoch has begun already
         spent = max(time.monotonic() - self._began, record.seconds + record.val_seconds)
         return spent / done * (at.epochs - record.epoch - 1)
-
-    def _close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-    @staticmethod
-    def _start(at: Progress) -> Any:
-        from tqdm import tqdm
-
-        return tqdm(
-            total=at.steps,
-            unit="step",
-            leave=False,
-            desc=f"epoch {at.epoch + 1}/{at.epochs}",
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {n}/{total} steps, {rate_fmt},"
-            " {remaining} left",
-        )
 
 
 def epoch_line(at: Progress, left: float) -> str:

@@ -131,9 +131,8 @@ def _of_model(args: argparse.Namespace, flags: dict[str, Any]) -> int:
     from geounet.train.evaluation import run_evaluate
 
     command = shlex.join(["geounet", *sys.argv[1:]])
-    with PixelBar(shown=sys.stderr.isatty() and not args.quiet) as bar:
-        say = (lambda _: None) if args.quiet else bar.say
-        result = run_evaluate(args.pred, settings, command=command, say=say, progress=bar)
+    with PixelBar(quiet=args.quiet) as bar:
+        result = run_evaluate(args.pred, settings, command=command, say=bar.say, progress=bar)
     print(result.to_json() if args.json else summary(result))
     return 0
 

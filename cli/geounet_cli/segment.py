@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,9 +96,8 @@ def run(args: argparse.Namespace) -> int:
         overwrite=args.overwrite,
     )
     source = args.scene if len(args.scene) > 1 else args.scene[0]
-    with PixelBar(shown=sys.stderr.isatty() and not args.quiet) as bar:
-        say = (lambda _: None) if args.quiet else bar.say
-        report = run_segment(source, options, say=say, warn=say, progress=bar)
+    with PixelBar(quiet=args.quiet) as bar:
+        report = run_segment(source, options, say=bar.say, warn=bar.say, progress=bar)
     if not args.quiet and not args.json:
         print(summary(report))
     if args.json:
