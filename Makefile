@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 OUT    ?= demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-train lint types format bench models notebooks notebooks-train clean
+.PHONY: help demo test test-slow test-train test-train-slow lint types format bench models notebooks notebooks-train clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,10 +47,13 @@ test: $(VENV)/.installed-dev  ## run the tests (minutes)
 	$(BIN)/python -m pytest -m "not slow and not train and not notebook" $(PYTEST)
 
 test-slow: $(VENV)/.installed-dev  ## run the tests that take long: large scenes, peak memory
-	$(BIN)/python -m pytest -m slow $(PYTEST)
+	$(BIN)/python -m pytest -m "slow and not train" $(PYTEST)
 
 test-train: $(TRAIN)/.installed  ## run the tests of the training room (installs several GB)
-	$(TRAIN)/bin/python -m pytest -m train tests/train tests/test_readme.py $(PYTEST)
+	$(TRAIN)/bin/python -m pytest -m "train and not slow" tests/train tests/test_readme.py $(PYTEST)
+
+test-train-slow: $(TRAIN)/.installed  ## run those that take long: every decoder, more encoders
+	$(TRAIN)/bin/python -m pytest -m "train and slow" tests/train $(PYTEST)
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format
 	$(BIN)/ruff check .
