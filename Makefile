@@ -50,7 +50,7 @@ test-slow: $(VENV)/.installed-dev  ## run the tests that take long: large scenes
 	$(BIN)/python -m pytest -m "slow and not train" $(PYTEST)
 
 test-train: $(TRAIN)/.installed  ## run the tests of the training room (installs several GB)
-	$(TRAIN)/bin/python -m pytest -m "train and not slow" tests/train $(PYTEST)
+	$(TRAIN)/bin/python -m pytest -m "train and not slow" tests/train tests/test_readme.py $(PYTEST)
 
 test-train-slow: $(TRAIN)/.installed  ## run those that take long: every decoder, more encoders
 	$(TRAIN)/bin/python -m pytest -m "train and slow" tests/train $(PYTEST)

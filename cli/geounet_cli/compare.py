@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from geounet_cli.bar import Bar
 from geounet_cli.exits import EXIT_INTERRUPTED
-from geounet_cli.keys import add_keys, flags_of
+from geounet_cli.keys import add_settings, settings_of
 
 if TYPE_CHECKING:
     from geounet.train.compare.command import CompareProgress, CompareResult
@@ -39,21 +39,17 @@ def add_parser(verbs: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_keys(parser, CompareSettings)
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
-    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
+    add_settings(parser, CompareSettings)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from geounet.train.keys import print_settings, read_settings
     from geounet.train.settings import CompareSettings
 
-    if args.print_config:
-        print(print_settings(CompareSettings, args.config, flags_of(args)), end="")
+    settings = settings_of(args, CompareSettings)
+    if settings is None:
         return 0
-    settings = read_settings(CompareSettings, args.config, flags_of(args))
 
     from geounet.train.compare.about import shown_command
     from geounet.train.compare.command import run_compare

@@ -9,9 +9,11 @@ from typing import Any
 
 _SHORT = {"out": "-o"}
 
+Settings = typing.TypeVar("Settings")
 
-def add_keys(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
-    """Declare a configuration file, ``--print-config``, and a flag for each key."""
+
+def add_settings(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
+    """Declare a configuration file, ``--print-config``, a flag for each key, and ways to print."""
     parser.add_argument(
         "config",
         nargs="?",
@@ -25,6 +27,18 @@ def add_keys(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
         help="print the whole file that the flags and CONFIG.yaml make, and do nothing else",
     )
     add_flags(parser, settings)
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
+    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
+
+
+def settings_of(args: argparse.Namespace, kind: type[Settings]) -> Settings | None:
+    """What :func:`add_settings` was given; None: it was to be printed, and was."""
+    from geounet.train.keys import print_settings, read_settings
+
+    if args.print_config:
+        print(print_settings(kind, args.config, flags_of(args)), end="")
+        return None
+    return read_settings(kind, args.config, flags_of(args))
 
 
 def add_flags(parser: argparse.ArgumentParser, settings: type[Any]) -> None:

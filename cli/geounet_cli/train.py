@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from geounet_cli.exits import EXIT_INTERRUPTED
-from geounet_cli.keys import add_keys, flags_of
+from geounet_cli.keys import add_settings, settings_of
 
 if TYPE_CHECKING:
     from geounet.train.command import TrainResult
@@ -38,21 +38,17 @@ def add_parser(verbs: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_keys(parser, TrainSettings)
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
-    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
+    add_settings(parser, TrainSettings)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from geounet.train.keys import print_settings, read_settings
     from geounet.train.settings import TrainSettings
 
-    if args.print_config:
-        print(print_settings(TrainSettings, args.config, flags_of(args)), end="")
+    settings = settings_of(args, TrainSettings)
+    if settings is None:
         return 0
-    settings = read_settings(TrainSettings, args.config, flags_of(args))
 
     from geounet.train.command import run_train
     from geounet_cli.epochs import EpochBar

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     try:
         if str(path).endswith(".safetensors"):
             return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a pickle that is refused anyway
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}): check the path") from error
     except pickle.UnpicklingError as error:

@@ -16,22 +16,22 @@ from typing import Any, cast
 import torch
 
 from geounet.area import pixel_size_m
-from geounet.bundle import Bundle, load_bundle, save_bundle
+from geounet.bundle import load_bundle, save_bundle
 from geounet.engine.device import resolve_device, resolve_precision
 from geounet.errors import OutputError
 from geounet.spec import ModelCard, ModelSpec, Unit
 from geounet.staging import Staging, check_outputs
 from geounet.train.checkpoint import checkpoint_path
-from geounet.train.config import arch_of, model_name, recipe_of, request_of, run_of, val_of
-from geounet.train.data import PairSource, Split, describe, open_data, split
+from geounet.train.config import arch_of, model_name, recipe_of, run_of
+from geounet.train.data import PairSource
+from geounet.train.divided import Divided, divide
 from geounet.train.fit import Trained, fit
 from geounet.train.keys import plain, to_yaml
-from geounet.train.precision import bf16_agreement
+from geounet.train.precision import agreement_of
 from geounet.train.predict import predictor
 from geounet.train.recipe import Recipe
 from geounet.train.report import TrainingReport
 from geounet.train.run import Progress, silent
-from geounet.train.scheme import read_classes
 from geounet.train.scoring import Gallery, SetScores, score
 from geounet.train.scoring.scores import grouped
 from geounet.train.settings import TrainSettings
@@ -39,7 +39,7 @@ from geounet.train.statistics import clip_of
 
 _PLAUSIBLE: Mapping[str, tuple[float, float]] = {"reflectance": (-0.05, 1.2), "dB": (-45.0, 3.0)}
 _ZOOM = 1.25  # how far pixels may be from those it was trained on
-_AGREEMENT_CHIPS = 12
+_CONFIG = "config.yaml"  # in the folder of a run, and what tells that it is one
 _NAMED_BANDS = 8  # in a summary
 
 _NOT_THE_RUN = ("out", "resume", "overwrite", "device", "summary", "terms", "limits")
@@ -115,14 +115,15 @@ def run_train(
     if _is_helper():
         say = silent
     _check(settings)
-    data = _open(settings)
+    data = divide(settings, settings.seed)
     for line in data.notes:
         say(line)
     source, parts = data.source, data.parts
+    if not parts.validation:
+        say("warning: nothing is set aside, so nobody knows how good the model is")
     clip = clip_of(settings.unit, source, parts.train)
-    pixels = sum(source.size(name) for name in parts.train)
     arch = arch_of(settings, settings.arch)
-    recipe = recipe_of(settings, model_name(settings), arch, clip, pixels)
+    recipe = recipe_of(settings, model_name(settings), arch, clip, data.pixels)
     say(_plan(recipe))
     run = run_of(
         settings,
@@ -140,42 +141,23 @@ def run_train(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Data:
-    """Images and labels, opened and divided."""
-
-    source: PairSource
-    parts: Split
-    notes: tuple[str, ...]
-
-    @property
-    def scored(self) -> tuple[str, ...]:
-        """Chips that the model is scored on."""
-        return self.parts.validation or self.parts.train
-
-    @property
-    def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The same, by group."""
-        return grouped(self.source.groups, self.scored)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """What was asked for, and what came of it."""
 
     settings: TrainSettings
-    data: _Data
+    data: Divided
     recipe: Recipe
     trained: Trained
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """Chips that the model is scored on: those set aside, or else all that it has seen."""
+        return self.data.parts.validation or self.data.parts.train
 
-def _open(settings: TrainSettings) -> _Data:
-    classes = read_classes(settings.classes)
-    source = open_data(request_of(settings, classes, settings.unit, settings.patch))
-    told: list[str] = []
-    parts = split(source, val_of(settings.val), settings.seed, say=told.append)
-    if not parts.validation:
-        told.append("warning: nothing is set aside, so nobody knows how good the model is")
-    return _Data(source=source, parts=parts, notes=(*describe(source, parts), *told))
+    @property
+    def groups(self) -> tuple[tuple[str, ...], ...]:
+        """The same, by group."""
+        return grouped(self.data.source.groups, self.scored)
 
 
 def _check(settings: TrainSettings) -> None:
@@ -185,6 +167,11 @@ def _check(settings: TrainSettings) -> None:
     device = resolve_device(run_of(settings).device)
     resolve_precision(settings.precision, device, None)
     check_outputs([settings.out, settings.report], overwrite=settings.overwrite)
+    if settings.folder.exists() and not (settings.folder / _CONFIG).is_file():
+        raise OutputError(
+            f"{settings.folder} is no folder of a training, and logs would go there: give the model"
+            " another name with -o"
+        )
     waiting = checkpoint_path(settings.folder).exists()
     if waiting and not (settings.resume or settings.overwrite) and not _is_helper():
         raise OutputError(
@@ -214,7 +201,7 @@ def _prepare(settings: TrainSettings) -> None:
             shutil.rmtree(settings.folder)
         settings.folder.mkdir(parents=True, exist_ok=True)
         kept = to_yaml(replace(settings, resume=False, overwrite=False))
-        (settings.folder / "config.yaml").write_text(kept, encoding="utf-8")
+        (settings.folder / _CONFIG).write_text(kept, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{settings.folder} cannot be written ({error.strerror})") from error
 
@@ -234,15 +221,18 @@ def _plan(recipe: Recipe) -> str:
 
 def _finish(work: _Work, command: str) -> TrainResult:
     settings, data, trained = work.settings, work.data, work.trained
-    gallery = Gallery(bands=data.source.bands, groups=data.groups)
+    gallery = Gallery(bands=data.source.bands, groups=work.groups)
     predict = predictor(trained.network, trained.normalize)
-    scores = score(predict, data.source, data.scored, watch=gallery)
+    scores = score(predict, data.source, work.scored, watch=gallery)
+    state = trained.network.state_dict()
     spec = _spec(work, scores)
+    agreement = agreement_of(spec, state, data.source, work.scored)
+    spec = replace(spec, bf16_agreement=round(agreement, 6))
     with Staging() as staging:
-        bundle = _bundle(staging.stage(settings.out), spec, work)
+        bundle = load_bundle(save_bundle(staging.stage(settings.out), spec, state))
         page = TrainingReport(
             title=spec.name,
-            summary=f"{spec.card.summary} {_scored_on(data)}",
+            summary=f"{spec.card.summary} {_scored_on(work)}",
             classes=data.source.classes,
             scores=scores,
             best=gallery.best,
@@ -271,16 +261,6 @@ def _finish(work: _Work, command: str) -> TrainResult:
     )
 
 
-def _bundle(path: Path, spec: ModelSpec, work: _Work) -> Bundle:
-    """Write the model, with how far half precision gives the same labels."""
-    state = work.trained.network.state_dict()
-    bundle = load_bundle(save_bundle(path, spec, state))
-    names = work.data.scored
-    few = names[:: 1 + len(names) // _AGREEMENT_CHIPS]
-    agreement = round(bf16_agreement(bundle, work.data.source, few), 6)
-    return load_bundle(save_bundle(path, replace(spec, bf16_agreement=agreement), state))
-
-
 def _spec(work: _Work, scores: SetScores) -> ModelSpec:
     settings, recipe, source = work.settings, work.recipe, work.data.source
     low, high = recipe.clip
@@ -302,7 +282,7 @@ def _spec(work: _Work, scores: SetScores) -> ModelSpec:
             terms=settings.terms or "Not stated by whoever trained it.",
             limits=settings.limits
             or "Known to work on data like those it was trained on, and not checked elsewhere.",
-            metrics={"how": _scored_on(work.data), **_headline(scores)},
+            metrics={"how": _scored_on(work), **_headline(scores)},
             provenance=_provenance(settings),
         ),
     )
@@ -335,14 +315,14 @@ def _learnt_from(work: _Work) -> str:
     )
 
 
-def _scored_on(data: _Data) -> str:
-    if not data.parts.validation:
+def _scored_on(work: _Work) -> str:
+    if not work.data.parts.validation:
         return (
-            f"Scored on the {len(data.scored)} chips that it was trained on, since none were set"
+            f"Scored on the {len(work.scored)} chips that it was trained on, since none were set"
             " aside: elsewhere it is worse."
         )
     return (
-        f"Scored on {len(data.scored)} chips in {len(data.groups)} groups that were set aside; the"
+        f"Scored on {len(work.scored)} chips in {len(work.groups)} groups that were set aside; the"
         " best epoch was chosen by them, so elsewhere expect a little less."
     )
 

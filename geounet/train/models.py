@@ -12,7 +12,6 @@ import json
 import logging
 import platform
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from geounet.train import baselines, cards
 from geounet.train.chips12 import WaterLandcoverChips
 from geounet.train.crossval import Contender, crossval, network_of, pooled, summary
 from geounet.train.fit import Trained, fit
-from geounet.train.precision import bf16_agreement
+from geounet.train.precision import agreement_of
 from geounet.train.recipe import Augmentation, Recipe
 from geounet.train.sen1floods import Sen1Floods11
 from geounet.train.source import Source, data_folder
@@ -219,9 +218,7 @@ def make(name: str, folder: Path, out: Path) -> Path:
     _LOG.info("%s: loss %.3f in %.0f s", name, trained.loss, trained.seconds)
     spec = spec_of(shipped, source, trained)
     state = trained.network.state_dict()
-    with tempfile.TemporaryDirectory() as scratch:
-        bundle = load_bundle(save_bundle(Path(scratch) / f"{name}.geounet", spec, state, half=True))
-        agreement = bf16_agreement(bundle, source, names[:: 1 + len(names) // 12])
+    agreement = agreement_of(spec, state, source, names, half=True)
     _LOG.info("%s: %.4f %% of labels are the same in bfloat16", name, 100 * agreement)
     spec = replace(spec, bf16_agreement=_cautious(name, agreement))
     return save_bundle(out / f"{name}.geounet", spec, state, half=True)

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from geounet.bands import Normalizer
-from geounet.bundle import Bundle
+from geounet.bundle import SUFFIX, Bundle, load_bundle, save_bundle
 from geounet.engine.torch import TorchEngine
+from geounet.spec import ModelSpec
 from geounet.tiling import mirror_index, round_up
 from geounet.train.source import Source
+
+_CHIPS = 12  # at most
+
+
+def agreement_of(
+    spec: ModelSpec,
+    state: Mapping[str, Tensor],
+    source: Source,
+    names: Sequence[str],
+    *,
+    half: bool = False,
+) -> float:
+    """:func:`bf16_agreement` of a model that is not saved yet, on some of these chips.
+
+    Args:
+        spec: The model.
+        state: Its weights.
+        source: Where chips come from.
+        names: Chips to choose from, spread over all of them.
+        half: Whether the weights will be stored as float16.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / f"{spec.name}{SUFFIX}"
+        bundle = load_bundle(save_bundle(path, spec, state, half=half))
+    return bf16_agreement(bundle, source, names[:: 1 + len(names) // _CHIPS])
 
 
 def bf16_agreement(bundle: Bundle, source: Source, names: Sequence[str]) -> float:

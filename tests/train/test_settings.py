@@ -25,7 +25,7 @@ from geounet.train.keys import plain, print_settings, read_settings, required, t
 from geounet.train.recipe import Augmentation
 from geounet.train.scheme import read_classes
 from geounet.train.settings import CompareSettings, EvaluateSettings, TrainSettings
-from geounet_cli.keys import add_keys, flags_of
+from geounet_cli.keys import add_settings, flags_of
 
 pytestmark = pytest.mark.train
 
@@ -39,14 +39,14 @@ def some(**changes) -> TrainSettings:
 
 def parsed(kind, *flags: str) -> dict:
     parser = argparse.ArgumentParser()
-    add_keys(parser, kind)
+    add_settings(parser, kind)
     return flags_of(parser.parse_args(flags))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_key_has_a_flag_and_every_flag_a_key(kind):
     parser = argparse.ArgumentParser()
-    add_keys(parser, kind)
+    add_settings(parser, kind)
     keys = {action.dest.removeprefix("key.") for action in parser._actions if "key." in action.dest}
     assert keys == {f.name for f in fields(kind)}
     named = {flag for action in parser._actions for flag in action.option_strings}

@@ -271,6 +271,16 @@ def test_all_that_is_wrong_with_the_data_is_said_at_once(photos, tmp_path, capsy
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_is_none_of_a_training_is_left_alone(photos, tmp_path, capsys):
+    theirs = tmp_path / "m.run"
+    theirs.mkdir()
+    (theirs / "thesis.txt").write_text("years of work")
+    budget = ("--epochs", "1", "--steps", "2", "--overwrite")
+    assert main(flags(photos, tmp_path / "m.geounet", *budget)) == 2
+    assert f"{theirs} is no folder of a training" in capsys.readouterr().err
+    assert (theirs / "thesis.txt").read_text() == "years of work"
+
+
 def test_print_config_does_nothing_else(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*flags(photos, Path("m.geounet")), "--print-config"]) == 0

@@ -19,13 +19,13 @@ from geounet.staging import check_outputs
 from geounet.train.compare.about import machine, versions
 from geounet.train.compare.contest import Contest, Fitter, compare
 from geounet.train.compare.table import Comparison, write_comparison
-from geounet.train.config import arch_of, codes, recipe_of, request_of, run_of, val_of
-from geounet.train.data import PairSource, Split, describe, open_data, split
+from geounet.train.config import arch_of, codes, recipe_of, run_of
+from geounet.train.data import PairSource
+from geounet.train.divided import Divided, divide
 from geounet.train.fit import Trained, fit
 from geounet.train.keys import plain
 from geounet.train.recipe import Recipe
 from geounet.train.run import Progress, silent
-from geounet.train.scheme import read_classes
 from geounet.train.settings import CompareSettings, DataKeys
 from geounet.train.source import Source
 from geounet.train.statistics import clip_of
@@ -96,20 +96,19 @@ def run_compare(
         SystemExit: SIGTERM.
     """
     archs, seeds = _check(settings)
-    source = open_data(
-        request_of(settings, read_classes(settings.classes), settings.unit, settings.patch)
-    )
-    parts, notes = _divided(source, settings)
-    for line in notes:
+    data = _divided(settings)
+    for line in data.notes:
         say(line)
     if len(seeds) < _FEW:
         say(f"warning: --seeds {settings.seeds}: a spread takes {_FEW} seeds or more")
-    contest = _contest(settings, source, parts, archs, seeds)
+    contest = _contest(settings, data, archs, seeds)
     say(_plan(contest))
     keep = _prepare(settings.out)
     with _told_how_to_go_on(keep, say):
-        entrants = compare(contest, source, train=_fitter(settings, progress), keep=keep, say=say)
-    about = _about(settings, contest, notes, command)
+        entrants = compare(
+            contest, data.source, train=_fitter(settings, progress), keep=keep, say=say
+        )
+    about = _about(settings, contest, data.notes, command)
     comparison = Comparison(contest=contest, entrants=entrants, about=about)
     paths = write_comparison(settings.out, comparison, name=_NAME, overwrite=settings.overwrite)
     return CompareResult(comparison=comparison, paths=paths)
@@ -140,32 +139,30 @@ def _names(given: Any) -> list[str]:
     return [name for item in items if (name := str(item).strip())]
 
 
-def _divided(source: PairSource, settings: CompareSettings) -> tuple[Split, tuple[str, ...]]:
-    """The parts, and what is to be said of the data."""
-    told: list[str] = []
-    parts = split(source, val_of(settings.val), _SPLIT_SEED, say=told.append)
-    if not parts.validation:
+def _divided(settings: CompareSettings) -> Divided:
+    """The data; their validation part is what is scored."""
+    data = divide(settings, _SPLIT_SEED)
+    if not data.parts.validation:
         raise OptionError(
             f"--val {settings.val}: nothing is set aside to be scored: give a fraction, as in 0.3"
         )
-    told.append("validation is the test set here: no epoch is chosen by it, the last weights count")
-    return parts, (*describe(source, parts), *told)
+    note = "validation is the test set here: no epoch is chosen by it, the last weights count"
+    return replace(data, notes=(*data.notes, note))
 
 
 def _contest(
     settings: CompareSettings,
-    source: PairSource,
-    parts: Split,
+    data: Divided,
     archs: Sequence[ArchSpec],
     seeds: tuple[int, ...],
 ) -> Contest:
+    source, parts = data.source, data.parts
     clip = clip_of(settings.unit, source, parts.train)
-    pixels = sum(source.size(name) for name in parts.train)
     recipes = []
     for arch in archs:
         weights = settings.encoder_weights if arch.has_encoder else None
         keys = replace(settings, encoder_weights=weights)
-        recipes.append(recipe_of(keys, arch.name, arch, clip, pixels))
+        recipes.append(recipe_of(keys, arch.name, arch, clip, data.pixels))
         if weights is not None:  # they must fit before hours of training, not after
             build(arch, len(source.bands), len(source.classes), encoder_weights=weights)
     device = resolve_device(settings.device)
