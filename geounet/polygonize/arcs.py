@@ -1,0 +1,181 @@
+"""Compiled: arcs, the stretches of border between two labels.
+
+An arc runs from a junction, where three or more borders meet, or from a port, to the next of
+either; or it is a loop. Each has a label to its left and one to its right, seen on a map with rows
+growing downwards, and two *halves*: half ``2 * arc`` runs along it, ``2 * arc + 1`` back, each with
+its face, the region that it bounds, at its left.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geounet.polygonize.compiled import jit
+from geounet.polygonize.corners import DOWN, LEFT, NONE, RIGHT, ROW, UP
+
+LOOP = -2
+"""Where an arc ends that is a loop."""
+
+
+class Arcs(NamedTuple):
+    """The arcs of a band."""
+
+    vertices: NDArray[np.int64]
+    """Of all arcs, those of one in a row, both ends included."""
+    span: NDArray[np.int64]
+    """(arcs, 2) where its vertices start and stop."""
+    ends: NDArray[np.int32]
+    """(arcs, 4) corner or port at the start and the direction out of it, and at the end and the
+    direction into it; LOOP."""
+    sides: NDArray[np.int32]
+    """(arcs, 2) label to the left and to the right."""
+    pixels: NDArray[np.int64]
+    """(arcs,) sum of column * rows upwards: over all halves of a region, its number of pixels."""
+
+
+@jit
+def _label_beside(labels: Any, row: int, vertex: int, direction: int, side: int) -> int:
+    """The label at the left (0) or the right (1) of the edge that leaves a vertex."""
+    i = (vertex >> ROW) - row
+    c = vertex & 0xFFFFFFFF
+    if direction == RIGHT:
+        return labels[i + side, c + 1]
+    if direction == LEFT:
+        return labels[i + 1 - side, c]
+    if direction == UP:
+        return labels[i, c + side]
+    return labels[i + 1, c + 1 - side]
+
+
+@jit
+def trace_arcs(  # noqa: PLR0913, PLR0915
+    labels: Any,
+    row: int,
+    vertex: Any,
+    edges: Any,
+    links: Any,
+    ports: Any,
+    along: Any,
+    vertices: Any,
+    span: Any,
+    ends: Any,
+    sides: Any,
+    pixels: Any,
+) -> int:
+    """Follow every arc of a band once.
+
+    Afterwards ``links`` of a junction hold ``-2 - half``, the half that leaves in that direction,
+    and so do ``ports``; ``along`` is (corners, 2) int32: arc that passes, and the direction in
+    which it leaves.
+
+    Returns:
+        How many arcs there are.
+    """
+    size, columns = len(vertex), labels.shape[1] - 1
+    bottom = row + labels.shape[0] - 1
+    arc = top = 0
+    # every arc with ends is found from one of them: corners from the top left, then ports
+    for start in range(size + 2 * columns):
+        if start < size:
+            first, stop = 0, 4
+            if edges[start] in (3, 5, 6, 9, 10, 12):  # it only turns
+                continue
+        else:
+            # down from the upper end, up from the lower one
+            first = DOWN if start - size < columns else UP
+            stop = first + 1
+        for direction in range(first, stop):
+            if start < size:
+                if edges[start] & (1 << direction) == 0 or links[start, direction] < 0:
+                    continue
+                here, at = links[start, direction], vertex[start]
+                beside = at
+            else:
+                port = start - size
+                if ports[port] < 0:
+                    continue
+                here = ports[port]
+                if port < columns:
+                    at = np.int64(row) << ROW | port
+                    sides[arc, 0], sides[arc, 1] = labels[0, port + 1], labels[0, port]
+                else:
+                    at = np.int64(bottom) << ROW | (port - columns)
+                    sides[arc, 0] = labels[-1, port - columns]
+                    sides[arc, 1] = labels[-1, port - columns + 1]
+            if start < size:
+                sides[arc, 0] = _label_beside(labels, row, beside, direction, 0)
+                sides[arc, 1] = _label_beside(labels, row, beside, direction, 1)
+            span[arc, 0] = top
+            vertices[top] = at
+            top += 1
+            came, total = direction, 0
+            while True:
+                if here >= size:
+                    port = here - size
+                    after = (
+                        np.int64(row) << ROW | port
+                        if port < columns
+                        else np.int64(bottom) << ROW | (port - columns)
+                    )
+                else:
+                    after = vertex[here]
+                if came >= UP:
+                    total += (at & 0xFFFFFFFF) * ((at >> ROW) - (after >> ROW))
+                if after != at:
+                    vertices[top] = after
+                    top += 1
+                at = after
+                if here >= size:
+                    ports[port] = -2 - (2 * arc + 1)
+                    break
+                mark = edges[here]
+                rest = mark ^ (1 << (came ^ 1))
+                if rest & (rest - 1):
+                    links[here, came ^ 1] = -2 - (2 * arc + 1)
+                    break
+                out = (rest >> 1) - (rest >> 3)  # 1, 2, 4, 8 -> 0, 1, 2, 3
+                along[here, 0], along[here, 1] = arc, out
+                here = links[here, out]
+                came = out
+            span[arc, 1] = top
+            ends[arc, 0], ends[arc, 1], ends[arc, 2], ends[arc, 3] = start, direction, here, came
+            pixels[arc] = total
+            if start < size:
+                links[start, direction] = -2 - 2 * arc
+            else:
+                ports[start - size] = -2 - 2 * arc
+            arc += 1
+    for start in range(size):
+        if along[start, 0] != NONE or edges[start] not in (3, 5, 6, 9, 10, 12):
+            continue
+        # the first corner of a loop from the top left: to the right and down
+        sides[arc, 0] = _label_beside(labels, row, vertex[start], RIGHT, 0)
+        sides[arc, 1] = _label_beside(labels, row, vertex[start], RIGHT, 1)
+        span[arc, 0] = top
+        at = vertex[start]
+        vertices[top] = at
+        top += 1
+        here, came, total = links[start, RIGHT], RIGHT, 0
+        along[start, 0], along[start, 1] = arc, RIGHT
+        while True:
+            after = vertex[here]
+            if came >= UP:
+                total += (at & 0xFFFFFFFF) * ((at >> ROW) - (after >> ROW))
+            vertices[top] = after
+            top += 1
+            at = after
+            if here == start:
+                break
+            rest = edges[here] ^ (1 << (came ^ 1))
+            out = (rest >> 1) - (rest >> 3)
+            along[here, 0], along[here, 1] = arc, out
+            here = links[here, out]
+            came = out
+        span[arc, 1] = top
+        ends[arc, 0], ends[arc, 1], ends[arc, 2], ends[arc, 3] = LOOP, RIGHT, LOOP, came
+        pixels[arc] = total
+        arc += 1
+    return arc

@@ -1,0 +1,112 @@
+"""Strips of any height into bands of always the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from geounet.errors import OptionError
+from geounet.polygonize.corners import OUTSIDE
+from geounet.polygonize.tracing import Tracing
+
+BAND = 64
+"""Rows that are traced at once: what is known of them fits into a core's own cache."""
+
+SIMPLIFIED_BAND = 256
+"""The same where borders are simplified, each as far as the end of a band."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LabelBand:
+    """Rows to trace."""
+
+    labels: NDArray[np.int32]
+    """(rows + 1, width + 2): the row above first, a margin of OUTSIDE at either side; nodata is
+    OUTSIDE, too."""
+    row: int
+    """Of the raster, of the first row."""
+    confidence: NDArray[np.uint8] | None
+    """(rows, width)."""
+
+
+class Bands:
+    """Cuts a raster into bands, counted from its top.
+
+    Law: the bands do not depend on how the rows were cut into strips.
+
+    Args:
+        tracing: What is traced.
+    """
+
+    def __init__(self, tracing: Tracing) -> None:
+        self._tracing = tracing
+        self._height, self._width = tracing.geobox.shape
+        self._rows = BAND if tracing.simplify is None else SIMPLIFIED_BAND
+        self._row = self._filled = 0
+        self._labels = self._empty()
+        self._confidence = np.zeros((self._rows + 1, self._width), np.uint8)
+
+    def add(
+        self, labels: NDArray[np.integer[Any]], confidence: NDArray[np.uint8] | None
+    ) -> Iterator[LabelBand]:
+        """Take rows; gives the bands that are full and not the last (to be exhausted).
+
+        Raises:
+            OptionError: An array has another shape or type, or there are too many rows.
+        """
+        self._check(labels, confidence)
+        done = 0
+        while done < len(labels):
+            taken = min(self._rows - self._filled, len(labels) - done)
+            self._put(labels[done : done + taken])
+            if confidence is not None:
+                into = slice(self._filled, self._filled + taken)
+                self._confidence[into] = confidence[done : done + taken]
+            self._filled += taken
+            done += taken
+            if self._filled == self._rows and self._row + self._rows < self._height:
+                yield self._take(self._rows)
+
+    def rest(self) -> LabelBand:
+        """The last band, with a row of nothing below it, at which all borders close."""
+        return self._take(self._filled + 1)
+
+    def _put(self, labels: NDArray[np.integer[Any]]) -> None:
+        rows = self._labels[1 + self._filled : 1 + self._filled + len(labels), 1:-1]
+        rows[:] = labels
+        if self._tracing.nodata is not None:
+            rows[labels == self._tracing.nodata] = OUTSIDE
+
+    def _take(self, rows: int) -> LabelBand:
+        labels, confidence = self._labels[: rows + 1], None
+        if self._tracing.confidence:
+            confidence = self._confidence[:rows].copy()
+        self._labels = self._empty()
+        self._labels[0] = labels[rows]
+        band = LabelBand(labels=labels, row=self._row, confidence=confidence)
+        self._row += rows
+        self._filled = 0
+        return band
+
+    def _empty(self) -> NDArray[np.int32]:
+        return np.full((self._rows + 2, self._width + 2), OUTSIDE, np.int32)
+
+    def _check(self, labels: Any, confidence: Any) -> None:
+        shape = (len(labels), self._width)
+        if labels.shape != shape or not np.issubdtype(labels.dtype, np.integer):
+            raise OptionError(
+                f"labels of shape {labels.shape} and type {labels.dtype} must be {shape} integers"
+            )
+        if (confidence is not None) != self._tracing.confidence:
+            raise OptionError("confidence is given for every strip or for none")
+        if confidence is not None and (confidence.shape, confidence.dtype) != (shape, np.uint8):
+            raise OptionError(
+                f"confidence of shape {confidence.shape} and type {confidence.dtype} must be"
+                f" {shape}, uint8"
+            )
+        if self._row + self._filled + len(labels) > self._height:
+            raise OptionError(f"there are more rows than the {self._height} of the raster")

@@ -1,0 +1,144 @@
+"""Compiled: the corners of the borders between labels, linked to each other.
+
+A border runs along the edges of pixels. A *corner* is a grid vertex where it turns, or where three
+or four borders meet; straight stretches between corners are not stored. Corners are found from the
+2 x 2 pixels around each vertex::
+
+    a | b        edges of the vertex: LEFT between a and d, RIGHT between b and e,
+    --+--                             UP between a and b, DOWN between d and e
+    d | e
+
+Labels come as (rows + 1, columns + 2) int32: the row above the band first, a column of
+:data:`OUTSIDE` at either side. A vertex has the column of the pixel to its lower right, without
+that margin.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from geounet.polygonize.compiled import jit
+
+OUTSIDE = -(1 << 31)
+"""Label of what gets no polygon: nodata, and all that is not in the raster."""
+
+LEFT, RIGHT, UP, DOWN = 0, 1, 2, 3
+"""Directions; ``d ^ 1`` is the opposite one, ``1 << d`` its bit in a set of edges."""
+
+ROW = 32
+"""A vertex is ``row << ROW | column``: ordered from the top left."""
+
+NONE = -1
+"""No corner."""
+
+
+@jit
+def mark_corners(labels: Any, marks: Any) -> int:
+    """The edges (a set of bits) of each vertex that is a corner, else 0; how many are corners.
+
+    ``marks`` is (rows, columns + 1 or more) uint8, zero beyond column + 1.
+    """
+    rows, last = labels.shape[0] - 1, labels.shape[1] - 1
+    found = 0
+    for i in range(rows):
+        above, below, out = labels[i], labels[i + 1], marks[i]
+        for c in range(last):
+            left = np.uint8(above[c] != below[c])
+            right = np.uint8(above[c + 1] != below[c + 1])
+            up = np.uint8(above[c] != above[c + 1])
+            down = np.uint8(below[c] != below[c + 1])
+            turns = np.uint8((left ^ right) | (up ^ down) | (left & up))
+            out[c] = np.uint8((left | right << 1 | up << 2 | down << 3) * turns)
+            found += np.int64(turns)
+    return found
+
+
+@jit
+def link_corners(  # noqa: C901, PLR0913  one pass over the corners, whose order all of it needs
+    labels: Any,
+    marks: Any,
+    words: Any,
+    row: int,
+    vertex: Any,
+    edges: Any,
+    links: Any,
+    last: Any,
+    ports: Any,
+    notches: Any,
+) -> int:
+    """Fill in the corners of a band from the top left, and what is next to each.
+
+    A link is a corner, or a *port* where a border crosses the upper or the lower end of the band:
+    port p is written as ``len(vertex) + p``; the upper ones are the columns, the lower ones follow.
+
+    Args:
+        labels: Of the band.
+        marks: As :func:`mark_corners` left it.
+        words: The same memory as uint64.
+        row: Scene row of the first corners.
+        vertex: (corners,) int64, filled.
+        edges: (corners,) uint8, filled.
+        links: (corners, 4) int32, filled where there is an edge.
+        last: (columns + 1,) int32 scratch.
+        ports: (2 * (columns + 1),) int32, filled with the link of each port, or NONE.
+        notches: (corners, 2) int32, filled: where the label above a corner closes around something
+            below it, that corner and the link at the upper end of the border to its left, which is
+            of the same region.
+
+    Returns:
+        How many notches there are.
+    """
+    rows, columns = marks.shape[0], labels.shape[1] - 1
+    size = len(vertex)
+    n = found = 0
+    for c in range(columns):
+        last[c] = size + c
+        ports[c] = NONE
+        ports[columns + c] = NONE
+    for i in range(rows):
+        before = top = NONE
+        for w in range(words.shape[1]):
+            if words[i, w] == 0:
+                continue
+            for c in range(8 * w, 8 * w + 8):
+                mark = marks[i, c]
+                if mark == 0:
+                    continue
+                vertex[n] = (row + i) << ROW | c
+                edges[n] = mark
+                if mark & (1 << LEFT):
+                    links[before, RIGHT] = n
+                    links[n, LEFT] = before
+                    if top != NONE and mark != (1 << LEFT | 1 << UP):
+                        at = np.int64(vertex[top] & 0xFFFFFFFF)
+                        label = labels[i + 1, at]
+                        while labels[i + 1, at] == label:
+                            at -= 1
+                        notches[found, 0] = top
+                        notches[found, 1] = last[at]
+                        found += 1
+                    top = NONE
+                if mark & (1 << UP):
+                    other = last[c]
+                    links[n, UP] = other
+                    if other < size:
+                        links[other, DOWN] = n
+                    else:
+                        ports[c] = n
+                if mark & (1 << DOWN):
+                    last[c] = n
+                if mark == (1 << RIGHT | 1 << DOWN) and labels[i, c] != OUTSIDE:
+                    top = n
+                before = n
+                n += 1
+    for c in range(columns):
+        if labels[rows, c] != labels[rows, c + 1]:
+            other = last[c]
+            ports[columns + c] = other
+            if other < size:
+                links[other, DOWN] = size + columns + c
+            else:
+                ports[c] = size + columns + c
+    return found

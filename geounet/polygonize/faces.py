@@ -1,0 +1,168 @@
+"""Compiled: from arcs to the boundaries of regions.
+
+A *path* is a chain of halves that bounds one region at its left: a closed ring, or a strand from
+port to port of which other bands have the rest. At a junction a path turns to its left where it
+can, around its own pixels, so that regions that touch only at a corner are apart.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from geounet.polygonize.arcs import LOOP
+from geounet.polygonize.compiled import jit
+from geounet.polygonize.corners import DOWN, LEFT, NONE, OUTSIDE, RIGHT, UP
+
+RING = -1
+"""Port of a path that has none."""
+
+
+@jit
+def find(parents: Any, item: int) -> int:
+    """Root of an item, with path halving."""
+    while parents[item] != item:
+        parents[item] = parents[parents[item]]
+        item = parents[item]
+    return item
+
+
+@jit
+def _next_half(size: int, edges: Any, links: Any, ends: Any, half: int) -> tuple[int, int, bool]:
+    """The half after this one, or NONE and the port where it ends; whether it turned at a pinch."""
+    arc = half >> 1
+    if half & 1:
+        corner, came = ends[arc, 0], ends[arc, 1] ^ 1
+    else:
+        corner, came = ends[arc, 2], ends[arc, 3]
+    if corner == LOOP:
+        return half, NONE, False
+    if corner >= size:
+        return NONE, corner - size, False
+    # right, up, left, down: each is a quarter turn to the left of the one before it
+    left = (came ^ 3) if came < 2 else (came ^ 2)
+    mark = edges[corner]
+    if mark & (1 << left):
+        out = left
+    elif mark & (1 << came):
+        out = came
+    else:
+        out = left ^ 1
+    return -2 - links[corner, out], NONE, mark == 15
+
+
+@jit
+def trace_paths(
+    size: int,
+    edges: Any,
+    links: Any,
+    ports: Any,
+    ends: Any,
+    sides: Any,
+    path_of: Any,
+    halves: Any,
+    span: Any,
+    path_ports: Any,
+    pinched: Any,
+) -> int:
+    """Chain the halves of a band, those of OUTSIDE left out: strands by their first port, rings.
+
+    Args:
+        size: How many corners there are.
+        edges: Of the corners.
+        links: Of the corners, as :func:`~geounet.polygonize.arcs.trace_arcs` left them.
+        ports: As it left them.
+        ends: Of the arcs.
+        sides: Of the arcs.
+        path_of: (halves,) int32, NONE; filled with the path of each.
+        halves: (halves,) int32, filled with them in the order of the paths.
+        span: (halves, 2) int64, filled with where a path starts and stops in it.
+        path_ports: (halves, 2) int32, filled with the port where it enters and where it leaves, or
+            RING.
+        pinched: (halves,) uint8, zero; filled with whether it may touch itself at a corner.
+
+    Returns:
+        How many paths there are.
+    """
+    top = paths = 0
+    for start in range(len(ports) + 2 * len(ends)):
+        if start < len(ports):
+            if ports[start] == NONE:
+                continue
+            first, entry = -2 - ports[start], start
+        else:
+            first, entry = start - len(ports), RING
+        if path_of[first] != NONE or sides[first >> 1, first & 1] == OUTSIDE:
+            continue
+        span[paths, 0] = top
+        half, leave = first, RING
+        while True:
+            path_of[half] = paths
+            halves[top] = half
+            top += 1
+            half, leave, pinch = _next_half(size, edges, links, ends, half)
+            if pinch:
+                pinched[paths] = 1
+            if half in (NONE, first):
+                break
+        span[paths, 1] = top
+        path_ports[paths, 0], path_ports[paths, 1] = entry, leave
+        paths += 1
+    return paths
+
+
+@jit
+def half_leaving(size: int, along: Any, links: Any, ports: Any, at: int, way: int) -> int:
+    """The half that leaves a corner in a direction; or a port, from which there is but one."""
+    if at >= size:
+        return -2 - ports[at - size]
+    if links[at, way] < NONE:
+        return -2 - links[at, way]
+    return 2 * along[at, 0] + (along[at, 1] != way)
+
+
+@jit
+def _united(parents: Any, a: int, b: int) -> None:
+    """Unite two sets; the first item of a set is its root."""
+    one, other = find(parents, a), find(parents, b)
+    if one < other:
+        parents[other] = one
+    else:
+        parents[one] = other
+
+
+@jit
+def join_notches(
+    size: int,
+    along: Any,
+    links: Any,
+    ports: Any,
+    notches: Any,
+    path_of: Any,
+    parents: Any,
+) -> None:
+    """Unite the paths that bound the same region, of which each notch knows two."""
+    for k in range(len(notches)):
+        one = path_of[half_leaving(size, along, links, ports, notches[k, 0], RIGHT)]
+        other = path_of[half_leaving(size, along, links, ports, notches[k, 1], DOWN)]
+        _united(parents, one, other)
+
+
+@jit
+def join_pinches(
+    edges: Any, links: Any, sides: Any, path_of: Any, region_of: Any, parents: Any
+) -> None:
+    """Unite the regions of one label that touch at a corner.
+
+    The half that leaves such a corner upwards has the pixel to the upper left of it at its left,
+    the one that leaves it downwards that to the lower right; the other two alike.
+    """
+    for corner in range(len(edges)):
+        if edges[corner] != 15:
+            continue
+        for way in (LEFT, UP):
+            half, across = -2 - links[corner, way], -2 - links[corner, way ^ 1]
+            label = sides[half >> 1, half & 1]
+            if label != OUTSIDE and label == sides[across >> 1, across & 1]:
+                _united(parents, region_of[path_of[half]], region_of[path_of[across]])

@@ -1,0 +1,101 @@
+"""The lengths of rings in metres."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pyproj
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geounet.area import place
+from geounet.polygonize.band import Rings
+from geounet.polygonize.compiled import jit
+from geounet.polygonize.corners import ROW
+from geounet.polygonize.rings import LOW
+
+
+@jit
+def _add_lengths(
+    vertices: Any, stops: Any, part_stops: Any, feature_stops: Any, rows: Any, across: Any,
+    skew: float, lengths: Any,
+) -> None:  # fmt: skip
+    """Of all rings of each feature.
+
+    ``rows`` (rows + 1,) are the metres of a row's edge from the top, ``across`` those of a column
+    along it; ``skew`` is how far a row and a column are from a right angle, its cosine.
+    """
+    ring = k = 0
+    for feature in range(len(feature_stops)):
+        total = 0.0
+        while ring < part_stops[feature_stops[feature] - 1]:
+            k += 1
+            while k < stops[ring]:
+                row, other = vertices[k - 1] >> ROW, vertices[k] >> ROW
+                dx = ((vertices[k] & LOW) - (vertices[k - 1] & LOW)) * (across[row] + across[other]) / 2
+                dy = rows[other] - rows[row]
+                total += math.sqrt(dx * dx + dy * dy + 2 * skew * dx * dy)
+                k += 1
+            ring += 1
+        lengths[feature] = total
+
+
+class Perimeters:
+    """Length of the boundary of features, holes included.
+
+    Geodesic where the CRS is geographic, in which case a step is as long as on the ellipsoid at its
+    place; in the units of the CRS, as metres, otherwise.
+
+    Args:
+        geobox: The grid, with a CRS.
+    """
+
+    def __init__(self, geobox: GeoBox) -> None:
+        affine, rows = geobox.affine, geobox.shape[0] + 1
+        crs = pyproj.CRS.from_wkt(geobox.crs.to_wkt())
+        self._geod = None
+        if crs.is_geographic and not affine.b == affine.d == 0:
+            self._geod, self._affine, self._degrees = crs.get_geod(), affine, _degrees(crs)
+        elif crs.is_geographic:
+            geod, degrees = crs.get_geod(), _degrees(crs)
+            south = np.clip((affine.e * np.arange(rows) + affine.f) * degrees, -90.0, 90.0)
+            _, _, steps = geod.inv(*(np.zeros(rows - 1), south[:-1], np.zeros(rows - 1), south[1:]))
+            angle = np.radians(south)
+            parallel = geod.a * np.cos(angle) / np.sqrt(1 - geod.es * np.sin(angle) ** 2)
+            self._rows = np.concatenate([[0.0], np.cumsum(steps)])
+            self._across = parallel * abs(math.radians(affine.a * degrees))
+            self._skew = 0.0
+        else:
+            unit = crs.axis_info[0].unit_conversion_factor if crs.axis_info else 1.0
+            col, row = math.hypot(affine.a, affine.d), math.hypot(affine.b, affine.e)
+            self._rows = np.arange(rows) * row * unit
+            self._across = np.full(rows, col * unit)
+            self._skew = (affine.a * affine.b + affine.d * affine.e) / (col * row)
+
+    def __call__(self, rings: Rings) -> NDArray[np.float64]:
+        """Metres (features,)."""
+        lengths = np.empty(len(rings.label))
+        if self._geod is not None:
+            return self._geodesic(rings)
+        _add_lengths(
+            rings.vertices, rings.stops, rings.part_stops, rings.feature_stops,
+            self._rows, self._across, self._skew, lengths,
+        )
+        return lengths
+
+    def _geodesic(self, rings: Rings) -> NDArray[np.float64]:
+        col, row = (rings.vertices & LOW).astype(float), (rings.vertices >> ROW).astype(float)
+        x, y = (v * self._degrees for v in place(self._affine, col, row))
+        _, _, steps = self._geod.inv(x[:-1], y[:-1], x[1:], y[1:])
+        steps = np.append(steps, 0.0)
+        steps[rings.stops - 1] = 0.0  # from one ring to the next
+        ends = np.concatenate([[0.0], np.cumsum(steps)])
+        vertex_stops = np.concatenate([[0], rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]])
+        return np.diff(ends[vertex_stops])
+
+
+def _degrees(crs: pyproj.CRS) -> float:
+    """Degrees in a unit of a geographic CRS."""
+    return math.degrees(crs.axis_info[0].unit_conversion_factor or math.radians(1))

@@ -1,0 +1,144 @@
+"""Compiled: the regions of a band, those that are complete in it and those that are not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from geounet.polygonize.compiled import jit
+from geounet.polygonize.faces import find
+from geounet.polygonize.rings import add_rings
+
+
+@jit
+def number_sets(parents: Any, set_of: Any) -> int:
+    """Number the sets of a union-find by their first item; how many there are.
+
+    Args:
+        parents: (items,) of which the first of each set is the root.
+        set_of: (items,) int32, filled.
+    """
+    sets = 0
+    for item in range(len(parents)):
+        root = find(parents, item)
+        if root == item:
+            set_of[item] = sets
+            sets += 1
+        else:
+            set_of[item] = set_of[root]
+    return sets
+
+
+@jit
+def sum_paths(halves: Any, span: Any, region_of: Any, arc_values: Any, region_values: Any) -> None:
+    """Add what each arc is worth to the regions on its left, and take it from those on its right."""
+    for path in range(len(span)):
+        total = region_values[region_of[path]]
+        for k in range(span[path, 0], span[path, 1]):
+            half = halves[k]
+            value = arc_values[half >> 1]
+            total += -value if half & 1 else value
+        region_values[region_of[path]] = total
+
+
+@jit
+def add_notes(
+    halves: Any, span: Any, region_of: Any, half_scores: Any, half_notes: Any, sums: Any, notes: Any
+) -> None:
+    """Add to each region the score of its halves, whether one is at an edge, and the least score."""
+    for path in range(len(span)):
+        region = region_of[path]
+        for k in range(span[path, 0], span[path, 1]):
+            half = halves[k]
+            sums[region, 2] += half_scores[half]
+            notes[region, 0] |= half_notes[half, 0]
+            notes[region, 1] = min(notes[region, 1], half_notes[half, 1])
+
+
+@jit
+def list_sets(set_of: Any, start: Any, order: Any) -> None:
+    """Items by set: those of set s are ``order[start[s]:start[s + 1]]``."""
+    start[:] = 0
+    for item in range(len(set_of)):
+        start[set_of[item] + 1] += 1
+    for one in range(1, len(start)):
+        start[one] += start[one - 1]
+    for item in range(len(set_of)):
+        one = set_of[item]
+        order[start[one]] = item
+        start[one] += 1
+    for one in range(len(start) - 1, 0, -1):
+        start[one] = start[one - 1]
+    start[0] = 0
+
+
+@jit
+def copy_path(halves: Any, start: int, stop: int, span: Any, vertices: Any, raw: Any, top: int) -> int:
+    """Append the vertices of a path; where two halves meet, the vertex stands twice."""
+    for k in range(start, stop):
+        half = halves[k]
+        low, high = span[half >> 1, 0], span[half >> 1, 1]
+        if half & 1:
+            for i in range(high - 1, low - 1, -1):
+                raw[top] = vertices[i]
+                top += 1
+        else:
+            for i in range(low, high):
+                raw[top] = vertices[i]
+                top += 1
+    return top
+
+
+@jit
+def closed_features(
+    closed: Any,
+    feature_start: Any,
+    feature_order: Any,
+    start: Any,
+    order: Any,
+    pinched: Any,
+    halves: Any,
+    path_span: Any,
+    path_ports: Any,
+    span: Any,
+    vertices: Any,
+    region_label: Any,
+    region_sums: Any,
+    region_notes: Any,
+    exact: bool,
+    raw: Any,
+    out: Any,
+    stops: Any,
+    outer: Any,
+    part_stops: Any,
+    feature_stops: Any,
+    label: Any,
+    sums: Any,
+    notes: Any,
+) -> int:
+    """The rings of every feature that is complete; how many there are of those."""
+    top = rings = parts = found = 0
+    for feature in range(len(closed)):
+        if not closed[feature]:
+            continue
+        first = feature_order[feature_start[feature]]
+        label[found] = region_label[first]
+        sums[found] = 0
+        notes[found, 0], notes[found, 1] = 0, region_notes[first, 1]
+        for j in range(feature_start[feature], feature_start[feature + 1]):
+            region = feature_order[j]
+            for k in range(start[region], start[region + 1]):
+                path = order[k]
+                size = copy_path(halves, path_span[path, 0], path_span[path, 1], span, vertices, raw, 0)
+                pinch = pinched[path] != 0
+                top, rings = add_rings(raw, size, pinch, exact, out, stops, outer, top, rings)
+            part_stops[parts] = rings
+            parts += 1
+            for k in range(sums.shape[1]):
+                sums[found, k] += region_sums[region, k]
+            notes[found, 0] |= region_notes[region, 0]
+            notes[found, 1] = min(notes[found, 1], region_notes[region, 1])
+        feature_stops[found] = parts
+        found += 1
+    return found

@@ -1,0 +1,104 @@
+"""Compiled: rings into well-known binary.
+
+Little endian, two dimensions: OGC 06-103r4, clause 8.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from geounet.polygonize.compiled import jit
+from geounet.polygonize.corners import ROW
+from geounet.polygonize.rings import LOW
+
+POLYGON, MULTI = 3, 6
+_HEAD, _COUNT, _POINT = 9, 4, 16  # bytes
+
+
+@intrinsic  # type: ignore[misc]
+def _store(typing: Any, data: Any, at: Any, value: Any) -> Any:
+    """``data[at:]`` gets the bytes of a number, wherever that lies."""
+    del typing
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = signature.args[0]
+        array = context.make_array(kind)(context, builder, args[0])
+        place = builder.gep(array.data, [args[1]])
+        pointer = builder.bitcast(place, args[2].type.as_pointer())
+        builder.store(args[2], pointer, align=1)
+        return context.get_dummy_value()
+
+    return types.void(data, types.intp, value), build
+
+
+@jit
+def wkb_size(stops: Any, part_stops: Any, feature_stops: Any, multi: bool, offsets: Any) -> int:
+    """Bytes of all features; ``offsets`` (features + 1,) says where each starts."""
+    total = ring = part = begin = 0
+    for feature in range(len(feature_stops)):
+        offsets[feature] = total
+        if multi:
+            total += _HEAD
+        while part < feature_stops[feature]:
+            total += _HEAD
+            while ring < part_stops[part]:
+                total += _COUNT + _POINT * (stops[ring] - begin)
+                begin = stops[ring]
+                ring += 1
+            part += 1
+    offsets[len(feature_stops)] = total
+    return total
+
+
+@jit
+def _write_ring(
+    vertices: Any, start: int, stop: int, affine: Any, data: Any, at: int, backwards: bool
+) -> int:
+    _store(data, at, np.uint32(stop - start))
+    at += _COUNT
+    for k in range(start, stop):
+        vertex = vertices[stop - 1 - (k - start) if backwards else k]
+        col, row = float(vertex & LOW), float(vertex >> ROW)
+        _store(data, at, affine[0] * col + affine[1] * row + affine[2])
+        _store(data, at + 8, affine[3] * col + affine[4] * row + affine[5])
+        at += _POINT
+    return at
+
+
+@jit
+def _write_head(kind: int, count: int, data: Any, at: int) -> int:
+    data[at] = 1
+    _store(data, at + 1, np.uint32(kind))
+    _store(data, at + 5, np.uint32(count))
+    return at + _HEAD
+
+
+@jit
+def write_features(
+    vertices: Any, stops: Any, outer: Any, part_stops: Any, feature_stops: Any, multi: bool,
+    affine: Any, data: Any,
+) -> None:  # fmt: skip
+    """Each feature as a polygon, or ``multi`` as one of several; outer rings first.
+
+    ``affine`` (6,) takes columns and rows to coordinates; outer rings run against the clock there.
+    """
+    backwards = affine[0] * affine[4] - affine[1] * affine[3] > 0  # rows grow northwards
+    at = part = first = 0
+    for feature in range(len(feature_stops)):
+        if multi:
+            at = _write_head(MULTI, feature_stops[feature] - part, data, at)
+        while part < feature_stops[feature]:
+            last = part_stops[part]
+            at = _write_head(POLYGON, last - first, data, at)
+            for wanted in (1, 0):
+                for ring in range(first, last):
+                    if outer[ring] == wanted:
+                        begin = stops[ring - 1] if ring else 0
+                        at = _write_ring(vertices, begin, stops[ring], affine, data, at, backwards)
+            first = last
+            part += 1
