@@ -14,6 +14,8 @@ from geounet.errors import DeviceError, OptionError, OutputError
 from geounet.nn import build
 from geounet.spec import ArchSpec
 from geounet.train.augment import Normalize
+from geounet.train.compare import contest as contests
+from geounet.train.compare.command import CompareResult
 from geounet.train.compare.contest import METRICS, Contest, Entrant, Trial, compare
 from geounet.train.compare.cost import Cost, flops_per_pixel, inference_speed, measure
 from geounet.train.compare.memory import Load, Peak, _ask, peak_memory
@@ -253,6 +255,16 @@ def test_a_score_that_is_not_there_is_no_winner(contest):
     assert "| - |" in table.markdown()
     assert "* IoU: too few values to compare." in table.findings()
     assert json.loads(table.to_json())["architectures"][0]["scores"]["iou"]["mean"] is None
+
+
+def test_what_cannot_be_computed_is_a_dash_and_null(contest, tmp_path):
+    unknown = entrant(UNET, math.nan)
+    both = comparison(contest, unknown, entrant(FCN, 0.7))
+    told = json.loads(CompareResult(comparison=both, paths=(tmp_path,) * 3).to_json())
+    assert told["scores"]["unet"]["iou"] == [None]
+    assert told["scores"]["fcn"]["iou"] == [0.7]
+    assert contests._told(unknown.trials[0]).startswith("iou -, dice 0.500, ")
+    assert both.text().splitlines()[1].split()[:2] == ["unet", "-"]
 
 
 def test_what_is_not_the_same_for_all_is_said(contest):

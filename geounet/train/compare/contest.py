@@ -227,7 +227,8 @@ def _try(recipe: Recipe, source: Source, contest: Contest, seed: int, train: Fit
 
 
 def _told(trial: Trial) -> str:
-    values = ", ".join(f"{name} {value:.3f}" for name, value in trial.scores.items())
+    shown = {k: "-" if math.isnan(v) else f"{v:.3f}" for k, v in trial.scores.items()}
+    values = ", ".join(f"{name} {text}" for name, text in shown.items())
     return f"{values} ({trial.seconds:.0f} s)"
 
 

@@ -62,7 +62,7 @@ class Comparison:
             "recipe": {k: v for k, v in asdict(contest.recipe).items() if k not in OWN},
             "architectures": [_entry(entrant) for entrant in self.entrants],
         }
-        return json.dumps(_without_nan(content), indent=1, default=str) + "\n"
+        return json.dumps(without_nan(content), indent=1, default=str) + "\n"
 
     def markdown(self, picture: str | None = None) -> str:
         """The table, what it says in words, and how it came about; ``picture`` is shown."""
@@ -261,9 +261,10 @@ def _mib(value: int) -> str:
     return f"{value / 2**20:.0f} MiB"
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same with None for NaN, which JSON does not have."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, Mapping):
-        return {k: _without_nan(v) for k, v in value.items()}
-    return [_without_nan(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: without_nan(v) for k, v in value.items()}
+    return [without_nan(v) for v in value] if isinstance(value, list | tuple) else value
