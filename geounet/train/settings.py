@@ -184,7 +184,11 @@ class CompareSettings(LearningKeys):
     )
     seeds: Any = _learning("each architecture is trained once with each", "1,2,3", show="N,...")
     devices: int = _machine("1, since a comparison trains on one device", 1, show="N")
-    tile: int = _machine("side of the tile on which time and memory are measured", 512, show="PX")
+    cost: bool = _machine(
+        "measure operations, time and memory of each, now or later: trainings are kept",
+        default=True,
+    )
+    tile: int = _machine("side of the tile on which they are measured", 512, show="PX")
     out: Path = _result("folder that gets the table, its data and the plot", show="FOLDER")
     overwrite: bool = _result(
         "replace the table, its data and the plot; trainings that are kept there still count",

@@ -19,7 +19,14 @@ from geounet.train.compare.command import CompareResult
 from geounet.train.compare.contest import METRICS, Contest, Entrant, Trial, compare
 from geounet.train.compare.cost import Cost, flops_per_pixel, inference_speed, measure
 from geounet.train.compare.memory import Load, Peak, _ask, peak_memory
-from geounet.train.compare.table import SKIPS, Comparison, skips, spread_text, write_comparison
+from geounet.train.compare.table import (
+    NAMES,
+    SKIPS,
+    Comparison,
+    skips,
+    spread_text,
+    write_comparison,
+)
 from geounet.train.fit import Trained
 from geounet.train.recipe import Augmentation, Recipe
 from geounet.train.statistics import band_statistics
@@ -248,6 +255,25 @@ def test_the_table_has_a_row_each_and_the_best_in_bold(contest):
     assert r"* data: eight \*\_chips" in text
     assert "* command: `geounet compare *`" in text
     assert "4 chips to train on, 4 others to score" in text
+
+
+def test_costs_are_measured_only_if_asked_for(made_up, contest, tmp_path):
+    def asked(_archs, _load):
+        raise AssertionError
+
+    told = []
+    without = replace(contest, cost=False)
+    found = compare(without, made_up, train=untrained([]), cost=asked, say=told.append)
+    assert [e.cost for e in found] == [None, None]
+    assert not any("measuring" in line for line in told)
+    paths = write_comparison(tmp_path, comparison(without, *found))
+    text = paths[0].read_text(encoding="utf-8")
+    assert text.splitlines()[0].split(" | ")[2:] == [*NAMES, "learning rate |"]
+    assert "Mpx" not in text
+    assert "float32" not in text
+    assert [a["cost"] for a in json.loads(paths[1].read_text())["architectures"]] == [None, None]
+    root = ET.parse(paths[2]).getroot()
+    assert len(root.findall("{http://www.w3.org/2000/svg}g")) == len(METRICS)
 
 
 def test_a_score_that_is_not_there_is_no_winner(contest):

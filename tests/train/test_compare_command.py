@@ -326,6 +326,21 @@ def test_quiet_and_json(keys, quick, capsys):
     assert len(told["scores"]["fcn"]["iou"]) == 2
 
 
+def test_costs_are_switched_off_by_a_flag_or_a_key(keys, quick, tmp_path, capsys):
+    quick(Fit())
+    assert main(flags(keys, "--no-cost")) == 0
+    assert "measuring" not in capsys.readouterr().err
+    assert "Mpx/s" not in (keys["out"] / "compare.md").read_text()
+    (tmp_path / "c.yaml").write_text("cost: false\n")
+    assert main(["compare", str(tmp_path / "c.yaml"), *flags(keys, "--overwrite")[1:]]) == 0
+    assert "measuring" not in capsys.readouterr().err
+    assert main(flags(keys, "--overwrite")) == 0
+    said = capsys.readouterr().err
+    assert said.count("kept from before") == 4  # trainings count whether costs are measured or not
+    assert "measuring" in said
+    assert "Mpx/s" in (keys["out"] / "compare.md").read_text()
+
+
 def test_settings_from_a_file(keys, quick, tmp_path, capsys):
     assert main(flags(keys, "--print-config")) == 0
     text = capsys.readouterr().out.replace("archs: unet,fcn", "archs: [fcn]\n")

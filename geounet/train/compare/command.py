@@ -171,6 +171,7 @@ def _contest(
         train=parts.train,
         test=parts.validation,
         seeds=seeds,
+        cost=settings.cost,
         tile=settings.tile,
         device=str(device) if device.type == "cuda" else "cpu",
         context=_context(settings, source, device),
