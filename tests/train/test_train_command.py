@@ -116,6 +116,7 @@ def test_the_bundle_knows_what_it_is(trained):
     assert spec.bf16_agreement is not None
     assert spec.bf16_agreement > 0.9
     metrics = spec.card.metrics
+    assert metrics["bf16_agreement_pixels"] == 72 * 80  # of one chip, since the training was short
     assert metrics["classes"]["disc"]["iou"] == told["scores"]["classes"][1]["iou"]
     assert "chosen by them" in metrics["how"]
     settings = spec.card.provenance["settings"]

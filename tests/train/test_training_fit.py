@@ -7,17 +7,19 @@ import pytest
 import torch
 
 from geounet.bundle import load_bundle, save_bundle
+from geounet.engine.torch import TorchEngine
 from geounet.errors import OptionError
 from geounet.metrics import Confusion
 from geounet.nn import build
 from geounet.spec import ArchSpec, ModelSpec
+from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 from geounet.train.augment import Normalize
 from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss, class_weights
 from geounet.train.module import SegmentationModule
 from geounet.train.norms import batch_norms
-from geounet.train.precision import bf16_agreement
+from geounet.train.precision import Agreement, bf16_agreement
 from geounet.train.predict import predict_labels, predict_logits
 from geounet.train.recipe import Recipe
 from geounet.train.source import IGNORE, Chip
@@ -95,7 +97,54 @@ def test_a_bundle_of_the_loop_loads_and_gives_the_same_labels(made_up, recipe, t
     (chip,) = made_up.chips(["7"])
     ours = predict_logits(trained.network, trained.normalize, chip)
     np.testing.assert_allclose(predict_logits(bundle.network, trained.normalize, chip), ours)
-    assert bf16_agreement(bundle, made_up, HELD_OUT) > 0.98
+    found = bf16_agreement(bundle, made_up, HELD_OUT)
+    assert found.share is not None
+    assert found.share > 0.98
+    assert found.pixels == sum(chip.valid.sum() for chip in made_up.chips(HELD_OUT))
+
+
+class Large:
+    """Chips of 300 x 400, of which only the lower right corner is valid."""
+
+    bands = ("VV", "VH")
+
+    def __init__(self):
+        self.read = []
+
+    def chips(self, names):
+        for name in names:
+            self.read.append(name)
+            image = np.full((2, 300, 400), np.nan, np.float32)
+            image[:, 200:, 200:] = np.random.default_rng(int(name)).normal(-10, 3, (2, 100, 200))
+            yield Chip(name=name, image=image, label=np.zeros((300, 400), np.int64))
+
+
+def test_the_agreement_is_measured_over_few_pixels_that_are_valid(tmp_path, monkeypatch):
+    spec = random_spec(("VV", "VH"), unit="dB", width=4, depth=2)
+    bundle = load_bundle(random_bundle(tmp_path / "m.geounet", spec))
+    source, names = Large(), [str(i) for i in range(40)]
+    computed = []
+    predict = TorchEngine.predict
+
+    def watched(self, tiles, valid, *, confidence):
+        computed.append(tiles[0, 0].size)
+        return predict(self, tiles, valid, confidence=confidence)
+
+    monkeypatch.setattr(TorchEngine, "predict", watched)
+    found = bf16_agreement(bundle, source, names, most=200_000)
+    assert sum(computed) <= 2 * 200_000
+    assert len(source.read) > 3
+    assert int(source.read[-1]) > 25  # spread over all of them
+    assert found.pixels == len(source.read) * 128 * 100
+    computed.clear()
+    few = bf16_agreement(bundle, source, names, most=0)
+    assert len(computed) == 2
+    assert few.pixels == 128 * 100
+
+
+def test_an_agreement_over_nothing_is_unknown():
+    assert Agreement(same=0, pixels=0).share is None
+    assert Agreement(same=1, pixels=3).share == 0.333333
 
 
 def test_the_threshold_is_folded_into_the_bias(made_up, recipe):
