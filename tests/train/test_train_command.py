@@ -75,6 +75,7 @@ def trained(photos, tmp_path_factory):
     return folder, done
 
 
+@pytest.mark.filterwarnings("ignore:.* has no CRS:UserWarning")
 def test_photos_to_a_model_that_segments_photos(photos, trained, tmp_path):
     folder, done = trained
     told = json.loads(done.stdout.splitlines()[-1])
