@@ -29,7 +29,7 @@ from geounet.train.compare.table import (
 )
 from geounet.train.fit import Trained
 from geounet.train.recipe import Augmentation, Recipe
-from geounet.train.statistics import band_statistics
+from geounet.train.statistics import statistics_of
 
 pytestmark = pytest.mark.train
 
@@ -63,7 +63,7 @@ def untrained(calls):
     def train(recipe, source, names, seed):
         calls.append((recipe.arch.name, tuple(names), seed))
         torch.manual_seed(seed)
-        bands = band_statistics(source, names, recipe.clip)
+        bands = statistics_of(source, names, recipe.clip).bands
         network = build(recipe.arch, len(bands), len(source.classes)).eval()
         return Trained(
             network=network,

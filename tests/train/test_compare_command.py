@@ -26,7 +26,7 @@ from geounet.train.compare.memory import Peak
 from geounet.train.fit import Trained
 from geounet.train.run import Run
 from geounet.train.settings import CompareSettings
-from geounet.train.statistics import band_statistics
+from geounet.train.statistics import statistics_of
 from geounet_cli import compare as cli
 from geounet_cli.main import main
 
@@ -103,7 +103,7 @@ class Fit:
         self.calls.append((recipe.arch.name, seed))
         self.recipes.append(recipe)
         torch.manual_seed(seed)
-        bands = band_statistics(source, names, recipe.clip)
+        bands = statistics_of(source, names, recipe.clip).bands
         return Trained(
             network=build(recipe.arch, len(bands), len(source.classes)).eval(),
             normalize=Normalize(bands, recipe.clip),

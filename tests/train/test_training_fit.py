@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasters
 import torch
 
 from geounet.bundle import load_bundle, save_bundle
@@ -15,6 +16,7 @@ from geounet.spec import ArchSpec, ModelSpec
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 from geounet.train.augment import Normalize
+from geounet.train.data import DataRequest, open_data
 from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss, class_weights
 from geounet.train.module import SegmentationModule
@@ -22,8 +24,9 @@ from geounet.train.norms import batch_norms
 from geounet.train.precision import Agreement, bf16_agreement
 from geounet.train.predict import predict_labels, predict_logits
 from geounet.train.recipe import Recipe
+from geounet.train.scheme import read_classes
 from geounet.train.source import IGNORE, Chip
-from geounet.train.statistics import band_statistics, class_shares
+from geounet.train.statistics import statistics_of
 from geounet.train.threshold import fold_threshold
 from geounet.train.warm import PatchPool
 from geounet.train.whiten import Whitened, whitening
@@ -64,24 +67,51 @@ def test_a_seed_gives_the_same_weights(made_up, recipe):
 
 def test_statistics_are_of_the_training_part_only(made_up, recipe):
     trained = fit(replace(recipe, steps=1), made_up, TRAINING, seed=0)
-    assert trained.bands == band_statistics(made_up, TRAINING, recipe.clip)
-    assert trained.bands != band_statistics(made_up, (*TRAINING, *HELD_OUT), recipe.clip)
+    assert trained.bands == statistics_of(made_up, TRAINING, recipe.clip).bands
+    assert trained.bands != statistics_of(made_up, (*TRAINING, *HELD_OUT), recipe.clip).bands
 
 
 def test_chips_left_out_are_never_seen(made_up, recipe):
     recipe = replace(recipe, steps=1, leave_out=("0",))
     trained = fit(recipe, made_up, TRAINING, seed=0)
-    assert trained.bands == band_statistics(made_up, TRAINING[1:], recipe.clip)
+    assert trained.bands == statistics_of(made_up, TRAINING[1:], recipe.clip).bands
 
 
 def test_statistics_are_those_of_numpy(made_up):
     (chip,) = made_up.chips(["7"])
-    bands = band_statistics(made_up, ["7"], (-25.0, 5.0))
+    bands = statistics_of(made_up, ["7"], (-25.0, 5.0)).bands
     values = np.clip(chip.image[:, chip.valid], -25, 5)
     assert [b.mean for b in bands] == pytest.approx(values.mean(axis=1), abs=1e-4)
     assert [b.std for b in bands] == pytest.approx(values.std(axis=1), abs=1e-4)
-    shares = class_shares(made_up, ["7"])
+    shares = statistics_of(made_up, ["7"], (-25.0, 5.0)).shares
     assert shares[1] == pytest.approx((chip.label[chip.scored] == 1).mean())
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_shares_are_the_counts_of_the_data_where_images_are_valid(tmp_path, missing):
+    """And each chip is read once. Labels where the image has no data do not count."""
+    rng = np.random.default_rng(3)
+    for i in range(9):
+        label = rng.integers(0, 3, (64, 64)).astype(np.uint8)
+        image = rng.integers(1, 255, (2, 64, 64)).astype(np.uint8)
+        if missing:
+            image[:, label == 2] = 0
+        for kind, data, options in (("images", image, {"nodata": 0}), ("labels", label, {})):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            where = rasters.at(10, rasters.WEST + i * 5000)
+            rasters.write(tmp_path / kind / f"{i}.tif", data, transform=where, **options)
+    classes = read_classes("a=0,b=1,c=2")
+    source = open_data(
+        DataRequest(images=tmp_path / "images", labels=tmp_path / "labels", classes=classes)
+    )
+    read, chips = [], source.chips
+    source.chips = lambda names: (read.append(chip.name) or chip for chip in chips(names))
+    shares = statistics_of(source, source.names[:5], (0.0, 255.0)).shares
+    assert read == list(source.names[:5])
+    counts = np.sum([source.pixels(name).classes for name in source.names[:5]], axis=0)
+    if missing:
+        counts[2] = 0
+    assert shares == pytest.approx(counts / counts.sum())
 
 
 def test_a_bundle_of_the_loop_loads_and_gives_the_same_labels(made_up, recipe, tmp_path):
@@ -157,7 +187,7 @@ def test_the_threshold_is_folded_into_the_bias(made_up, recipe):
 
 
 def test_whitening_decorrelates_and_folds_away(made_up, recipe):
-    normalize = Normalize(band_statistics(made_up, TRAINING, recipe.clip), recipe.clip)
+    normalize = Normalize(statistics_of(made_up, TRAINING, recipe.clip).bands, recipe.clip)
     matrix = whitening(made_up, TRAINING, normalize)
     (chip,) = made_up.chips(["0"])
     x = normalize(torch.from_numpy(chip.image)[None])
