@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from geounet.errors import OptionError, SceneError
 from geounet.legend import read_legend
-from geounet.metrics import BoundaryScore, ClassScore, Confusion, mean
+from geounet.metrics import NO_BOUNDARY, BoundaryScore, ClassScore, Confusion, mean
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
 from geounet.window import Window
 
@@ -39,7 +39,12 @@ class NamedScore:
     score: ClassScore
     """Pixel scores."""
     boundary_f1: float
-    """Boundary F1 at the report's tolerance; NaN: no boundary in either raster."""
+    """Boundary F1 at the report's tolerance; NaN: the labels show no boundary of the class."""
+
+    @property
+    def boundary_unseen(self) -> bool:
+        """Whether the labels hold the class and show no boundary of it."""
+        return math.isnan(self.boundary_f1) and not self.score.absent
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; NaN becomes None."""
@@ -75,7 +80,7 @@ class EvaluationReport:
     mean_f1: float
     """Mean F1 over the same classes."""
     mean_boundary_f1: float
-    """Mean boundary F1 over the classes that have a boundary."""
+    """Mean boundary F1 over the classes that have one."""
     overall_accuracy: float
     """Share of the scored pixels whose codes agree."""
     tolerance: float
@@ -130,6 +135,8 @@ class EvaluationReport:
         yield f"boundary F1 at {self.tolerance:g} px"
         if self.absent:
             yield f"in neither raster, left out of the means: {', '.join(self.absent)}"
+        if unseen := [entry.name for entry in self.classes if entry.boundary_unseen]:
+            yield f"{NO_BOUNDARY}: {', '.join(unseen)}"
         if self.unknown_labels:
             codes = ",".join(map(str, self.unknown_labels))
             yield (

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from geounet.errors import OptionError
 
+NO_BOUNDARY = "no boundary in the labels, so no boundary F1"
+"""What is said of a class that the labels hold and show no boundary of."""
+
 _NONE = np.iinfo(np.int32).min  # marks a pixel that belongs to no boundary; no code is that low
 _MOST_BINS = 1 << 22
 
@@ -126,7 +129,10 @@ class BoundaryScore:
     the score of a class their harmonic mean.
 
     A boundary pixel of a class is one that shares an edge with a valid pixel of another class. The
-    raster's edge and the border of a hole without data are no boundaries.
+    raster's edge and the border of a hole without data are no boundaries. So labels may hold a
+    class and show no boundary of it, as polygons do that touch no other class: what there is to be
+    found is not known then, and there is no score. A boundary of a class that is not in the labels
+    at all is wrong, as its pixels are.
 
     Law: strips of any height, each with :attr:`halo` more rows on both sides, give the counts of
     the whole raster.
@@ -136,6 +142,7 @@ class BoundaryScore:
     """Pixels, >= 0."""
     _found: Counter[tuple[str, int]] = field(default_factory=Counter)
     _total: Counter[tuple[str, int]] = field(default_factory=Counter)
+    _labelled: Counter[int] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < 1000:
@@ -169,25 +176,28 @@ class BoundaryScore:
         ours, theirs = boundary(predicted, valid), boundary(labelled, valid)
         self._count("predicted", ours, theirs, core)
         self._count("labelled", theirs, ours, core)
+        self._labelled.update(_numbers(labelled[core][valid[core]]))
 
-    def counts(self, code: int) -> tuple[int, int, int, int]:
+    def counts(self, code: int) -> tuple[int, int, int, int, int]:
         """Boundary pixels of a class: predicted, of these within the tolerance; labelled, of these.
 
-        Sums of these over parts of a set give the score of the set.
+        And all labelled pixels of the class. Sums over parts of a set give the score of the set.
         """
         sides = ("predicted", "labelled")
         both = [(self._total[side, code], self._found[side, code]) for side in sides]
-        return (*both[0], *both[1])
+        return (*both[0], *both[1], self._labelled[code])
 
     def f1(self, code: int) -> float:
-        """Boundary F1 of a class; NaN: it has no boundary in either raster."""
-        hits = [self._found[side, code] for side in ("predicted", "labelled")]
-        totals = [self._total[side, code] for side in ("predicted", "labelled")]
-        if not any(totals):
+        """Boundary F1 of a class.
+
+        NaN: it has no boundary in either raster, or is in the labels and has no boundary there.
+        """
+        predicted, found, labelled, met, pixels = self.counts(code)
+        if not labelled and (pixels or not predicted):
             return math.nan
-        if not all(hits):
+        if not (found and met):
             return 0.0
-        precision, recall = (hit / total for hit, total in zip(hits, totals, strict=True))
+        precision, recall = found / predicted, met / labelled
         return 2 * precision * recall / (precision + recall)
 
     def _count(
@@ -247,6 +257,18 @@ def _disc(radius: float) -> list[tuple[int, int]]:
     reach = range(-math.floor(radius), math.floor(radius) + 1)
     inside = [(y, x) for y in reach for x in reach if y * y + x * x <= radius * radius]
     return sorted(inside, key=lambda offset: offset[0] ** 2 + offset[1] ** 2)
+
+
+def _numbers(codes: NDArray[np.integer]) -> dict[int, int]:
+    """Pixels of each code that occurs."""
+    if codes.size == 0:
+        return {}
+    low = int(codes.min())
+    if int(codes.max()) - low >= _MOST_BINS:
+        found, number = np.unique(codes, return_counts=True)
+        return dict(zip(found.tolist(), number.tolist(), strict=True))
+    bins = np.bincount((codes.astype(np.int64) - low).ravel())
+    return {int(k) + low: int(bins[k]) for k in np.flatnonzero(bins)}
 
 
 def _pairs(

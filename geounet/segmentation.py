@@ -286,13 +286,13 @@ def _nothing_valid(fit: Fit, options: SegmentOptions) -> str:
 def _warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
     """Of a scene without a place, or with pixels of a size that the model does not know.
 
-    A model that was trained on images without a place knows neither.
+    A model that was trained on images without a place knows no size.
     """
     info = fit.scene.info
-    if bundle.spec.pixel_size is None:
-        return
     if info.geobox.crs is None:
         warn(f"{info.source} has no CRS, so the outputs have none either")
+        return
+    if bundle.spec.pixel_size is None:
         return
     low, high = bundle.spec.pixel_size
     size = pixel_size_m(info.geobox)

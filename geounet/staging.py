@@ -87,11 +87,13 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
         if not folder.is_dir():
             raise OutputError(f"{path}: the folder {folder} does not exist: make it first")
         if not os.access(folder, os.W_OK):
-            raise OutputError(f"{path}: the folder {folder} is read-only: choose another with -o")
+            raise OutputError(f"{path}: the folder {folder} is read-only: choose another")
         if path.is_dir():
             raise OutputError(f"{path} is a folder: give a file name")
         if path.exists() and not overwrite:
-            raise OutputError(f"{path} exists: pass --overwrite to replace it, or -o another name")
+            raise OutputError(
+                f"{path} exists: pass --overwrite to replace it, or give another name"
+            )
 
 
 def _hidden(final: Path, what: str) -> Path:

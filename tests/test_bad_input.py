@@ -284,7 +284,7 @@ def test_folder_of_the_output_is_read_only(refused, scene, tmp_path):
     folder = tmp_path / "sealed"
     folder.mkdir()
     with read_only(folder):
-        refused("is read-only: choose another with -o", scene, "-o", folder / "map.tif")
+        refused("is read-only: choose another", scene, "-o", folder / "map.tif")
 
 
 @pytest.mark.parametrize("name", ["map.tif", "map.gpkg", "map.qml", "map.tif.aux.xml"])

@@ -107,6 +107,23 @@ def test_classes_in_neither_raster_are_null_and_said_so(pair, tmp_path):
     assert "NaN" not in report.to_json()
 
 
+def test_labels_without_a_boundary_give_no_boundary_score(tmp_path):
+    """Polygons that touch nothing: null and a dash, and a line that says why."""
+    truth = np.full((40, 40), -1, np.int16)
+    truth[2:18, 2:18], truth[22:38, 22:38] = 0, 1
+    guess = np.where(truth == 1, 1, 0).astype(np.uint8)
+    guess[8, 8] = 1
+    pred, labels = write(tmp_path / "p.tif", guess), write(tmp_path / "l.tif", truth)
+    report = evaluate(pred, labels, ignore=[-1])
+    told = json.loads(report.to_json())
+    assert [entry["boundary_f1"] for entry in told["classes"]] == [None, None]
+    assert told["mean_boundary_f1"] is None
+    assert report.classes[0].score.iou == 255 / 256
+    lines = report.table().splitlines()
+    assert [line.split()[5] for line in lines[2:4]] == ["-", "-"]
+    assert "no boundary in the labels, so no boundary F1: 0, 1" in lines
+
+
 @pytest.mark.parametrize("kind", ["png", "float", "bool-like"])
 def test_masks_with_other_codes_and_without_a_place(pair, tmp_path, kind):
     pred, _, guess, truth = pair

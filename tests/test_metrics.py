@@ -107,7 +107,7 @@ def brute_boundary_f1(predicted, labelled, valid, code, tolerance):
         return sum(near) / len(near) if near else 0.0
 
     ours, theirs = edge(predicted), edge(labelled)
-    if not ours and not theirs:
+    if not theirs and (not ours or ((labelled == code) & valid).any()):
         return math.nan
     precision, recall = share(ours, theirs), share(theirs, ours)
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
@@ -145,6 +145,32 @@ def test_boundary_shifted_within_and_beyond_the_tolerance():
         score = BoundaryScore(tolerance=2)
         score.add(predicted, labelled)
         assert score.f1(0) == score.f1(1) == expected
+
+
+def test_polygons_that_touch_nothing_have_no_boundary_to_be_found():
+    """The labels hold both classes and show no boundary: the prediction cannot be scored by one."""
+    labelled = np.full((12, 12), -1)
+    labelled[1:5, 1:5], labelled[7:11, 7:11] = 0, 1
+    holes = labelled.copy()
+    holes[2, 2] = 1
+    for predicted in (labelled, holes):
+        score = BoundaryScore()
+        score.add(predicted, labelled, labelled != -1)
+        assert score.counts(0)[2:] == (0, 0, 16)
+        assert math.isnan(score.f1(0))
+        assert math.isnan(score.f1(1))
+
+
+def test_a_class_on_one_side_only_scores_nothing():
+    """A boundary that was missed, and one of a class that is not in the labels."""
+    labelled = np.zeros((12, 12), int)
+    labelled[4:8, 4:8] = 1
+    predicted = np.zeros_like(labelled)
+    predicted[0, 0] = 2
+    score = BoundaryScore(tolerance=1)
+    score.add(predicted, labelled)
+    assert score.f1(1) == 0  # labelled, not predicted
+    assert score.f1(2) == 0  # predicted, not labelled
 
 
 def test_edge_of_the_raster_and_of_a_hole_are_no_boundaries():

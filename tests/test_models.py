@@ -124,6 +124,17 @@ def test_show_a_model_of_pictures(tmp_path, capsys) -> None:
     assert "pixel size: not known" in text
 
 
+def test_show_says_over_how_many_pixels_the_precisions_agree(tmp_path, capsys) -> None:
+    spec = random_spec(("gray",))
+    card = replace(spec.card, metrics={"bf16_agreement_pixels": 12800})
+    path = random_bundle(
+        tmp_path / f"mine{SUFFIX}", replace(spec, bf16_agreement=0.9995, card=card)
+    )
+    assert main(["models", "show", str(path)]) == 0
+    told = "bf16:       99.950% of labels as in float32, over 12,800 pixels"
+    assert told in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["flood", "no/such.geounet", "", "."])
 def test_a_model_that_is_not_there(name: str, capsys) -> None:
     assert main(["models", "show", name]) == 2

@@ -86,7 +86,8 @@ def test_check_outputs(tmp_path):
         tmp_path / "gone" / "a.tif": r"the folder .*gone does not exist: make it first",
         tmp_path / "there.tif" / "a.tif": r"the folder .*there\.tif does not exist",
         tmp_path / "folder.tif": r"folder\.tif is a folder: give a file name",
-        tmp_path / "there.tif": r"there\.tif exists: pass --overwrite to replace it",
+        tmp_path
+        / "there.tif": r"there\.tif exists: pass --overwrite to replace it, or give another name$",
     }
     for path, match in cases.items():
         with pytest.raises(OutputError, match=match):
@@ -98,6 +99,6 @@ def test_read_only_folder(tmp_path):
     folder.mkdir()
     with (
         read_only(folder),
-        pytest.raises(OutputError, match=r"is read-only: choose another with -o"),
+        pytest.raises(OutputError, match=r"is read-only: choose another$"),
     ):
         check_outputs([folder / "a.tif"], overwrite=False)

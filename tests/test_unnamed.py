@@ -11,6 +11,7 @@ import pytest
 import rasterio
 import rasters
 import shapely
+from rasterio.errors import NotGeoreferencedWarning
 from test_exactness import whole_scene_logits
 
 import geounet
@@ -102,13 +103,17 @@ def whole_pass(model, scene):
 
 @pytest.mark.parametrize("case", SAME_KIND)
 def test_images_of_the_same_kind(tmp_path, case):
-    """Each band where the network wants it, and nothing that one must be warned of."""
+    """Each band where the network wants it; of a scene without a CRS that is said, and no more."""
     bands, name, data, options = SAME_KIND[case]
     model = bundle(tmp_path, bands)
     scene = rasters.write(tmp_path / name, data, **options)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         report = geounet.segment(scene, model=model, out=tmp_path / "map.tif", precision="fp32")
+    placed = options.get("crs", "of UTM") is not None
+    said = [] if placed else [f"{scene} has no CRS, so the outputs have none either"]
+    assert [str(one.message) for one in caught] == said
     labels, clear = whole_pass(model, scene)
     got = labels_of(report.raster)
     assert np.array_equal(got[clear], labels[clear])

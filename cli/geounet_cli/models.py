@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from geounet.bundle import Bundle
+    from geounet.spec import ModelSpec
 
 
 def add_parser(verbs: Any) -> None:
@@ -50,8 +51,6 @@ def run_show(args: argparse.Namespace) -> int:
 
 def _card(bundle: Bundle) -> Iterator[str]:
     spec, card = bundle.spec, bundle.spec.card
-    agreement = spec.bf16_agreement
-    same = "not measured" if agreement is None else f"{agreement:.3%} of labels as in float32"
     yield f"{spec.name} {spec.version}: {card.summary}"
     yield f"  file:       {bundle.path}"
     yield f"  sha256:     {bundle.sha256}"
@@ -59,12 +58,20 @@ def _card(bundle: Bundle) -> Iterator[str]:
     yield f"  bands:      {', '.join(spec.band_names)} ({spec.unit})"
     yield f"  classes:    {spec.classes}"
     yield f"  pixel size: {_pixel_size(spec.pixel_size)}"
-    yield f"  bf16:       {same}"
+    yield f"  bf16:       {_agreement(spec)}"
     for title in ("data", "terms", "limits"):
         yield f"\n{title}\n{_wrap(getattr(card, title))}"
     for title in ("metrics", "provenance"):
         if values := getattr(card, title):
             yield f"\n{title}\n{_table(values)}"
+
+
+def _agreement(spec: ModelSpec) -> str:
+    if spec.bf16_agreement is None:
+        return "not measured"
+    pixels = spec.card.metrics.get("bf16_agreement_pixels")
+    over = f", over {pixels:,} pixels" if isinstance(pixels, int) else ""
+    return f"{spec.bf16_agreement:.3%} of labels as in float32{over}"
 
 
 def _pixel_size(size: tuple[float, float] | None) -> str:

@@ -4,48 +4,35 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, cast
 
-import torch
-
-from geounet.area import pixel_size_m
 from geounet.bundle import load_bundle, save_bundle
 from geounet.engine.device import resolve_device, resolve_precision
 from geounet.errors import OutputError
-from geounet.spec import ModelCard, ModelSpec, Unit
+from geounet.spec import ModelSpec
 from geounet.staging import Staging, check_outputs
 from geounet.train.checkpoint import checkpoint_path
 from geounet.train.config import arch_of, model_name, recipe_of, run_of
-from geounet.train.data import PairSource
-from geounet.train.divided import Divided, divide
+from geounet.train.divided import divide
 from geounet.train.fit import Trained, fit
 from geounet.train.keys import plain, to_yaml
-from geounet.train.precision import agreement_of
+from geounet.train.modelspec import model_spec, scored_on
+from geounet.train.precision import MOST, agreement_of
 from geounet.train.predict import predictor
 from geounet.train.recipe import Recipe
 from geounet.train.report import TrainingReport
 from geounet.train.run import Progress, silent
 from geounet.train.scoring import Gallery, SetScores, score
-from geounet.train.scoring.scores import grouped
 from geounet.train.settings import TrainSettings
 from geounet.train.statistics import clip_of
+from geounet.train.work import Work
 
-_PLAUSIBLE: Mapping[str, tuple[float, float]] = {"reflectance": (-0.05, 1.2), "dB": (-45.0, 3.0)}
-_ZOOM = 1.25  # how far pixels may be from those it was trained on
 _CONFIG = "config.yaml"  # in the folder of a run, and what tells that it is one
-_NAMED_BANDS = 8  # in a summary
-
-_NOT_THE_RUN = ("out", "resume", "overwrite", "device", "summary", "terms", "limits")
-"""Settings that say nothing about how a model came about, and are not in its provenance."""
-_PATHS = ("images", "labels", "mask", "groups", "encoder_weights")
-"""Settings of which provenance has the last part only: a model may go where paths should not."""
+_CHECKED = 30  # pixels of training for one that is computed in bfloat16: a tenth of the time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,27 +124,7 @@ def run_train(
         trained = fit(
             recipe, source, parts.train, settings.seed, validate=parts.validation, run=run
         )
-    return _finish(_Work(settings=settings, data=data, recipe=recipe, trained=trained), command)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Work:
-    """What was asked for, and what came of it."""
-
-    settings: TrainSettings
-    data: Divided
-    recipe: Recipe
-    trained: Trained
-
-    @property
-    def scored(self) -> tuple[str, ...]:
-        """Chips that the model is scored on: those set aside, or else all that it has seen."""
-        return self.data.parts.validation or self.data.parts.train
-
-    @property
-    def groups(self) -> tuple[tuple[str, ...], ...]:
-        """The same, by group."""
-        return grouped(self.data.source.groups, self.scored)
+    return _finish(Work(settings=settings, data=data, recipe=recipe, trained=trained), command)
 
 
 def _check(settings: TrainSettings) -> None:
@@ -219,20 +186,32 @@ def _plan(recipe: Recipe) -> str:
     )
 
 
-def _finish(work: _Work, command: str) -> TrainResult:
+def _with_agreement(spec: ModelSpec, work: Work) -> ModelSpec:
+    """The spec that also says how far bfloat16 gives the same labels, and over how many pixels."""
+    trained, seen = work.trained, sum(record.pixels for record in work.trained.history)
+    found = agreement_of(
+        spec,
+        trained.network.state_dict(),
+        work.data.source,
+        work.scored,
+        most=min(MOST, seen // _CHECKED),
+    )
+    metrics = {**spec.card.metrics, "bf16_agreement_pixels": found.pixels}
+    return replace(spec, bf16_agreement=found.share, card=replace(spec.card, metrics=metrics))
+
+
+def _finish(work: Work, command: str) -> TrainResult:
     settings, data, trained = work.settings, work.data, work.trained
     gallery = Gallery(bands=data.source.bands, groups=work.groups)
     predict = predictor(trained.network, trained.normalize)
     scores = score(predict, data.source, work.scored, watch=gallery)
     state = trained.network.state_dict()
-    spec = _spec(work, scores)
-    agreement = agreement_of(spec, state, data.source, work.scored)
-    spec = replace(spec, bf16_agreement=round(agreement, 6))
+    spec = _with_agreement(model_spec(work, scores), work)
     with Staging() as staging:
         bundle = load_bundle(save_bundle(staging.stage(settings.out), spec, state))
         page = TrainingReport(
             title=spec.name,
-            summary=f"{spec.card.summary} {_scored_on(work)}",
+            summary=f"{spec.card.summary} {scored_on(work)}",
             classes=data.source.classes,
             scores=scores,
             best=gallery.best,
@@ -259,88 +238,3 @@ def _finish(work: _Work, command: str) -> TrainResult:
         validated=bool(data.parts.validation),
         trained=trained,
     )
-
-
-def _spec(work: _Work, scores: SetScores) -> ModelSpec:
-    settings, recipe, source = work.settings, work.recipe, work.data.source
-    low, high = recipe.clip
-    span = high - low
-    return ModelSpec(
-        name=recipe.name,
-        version="1",
-        arch=recipe.arch,
-        bands=work.trained.bands,
-        unit=cast("Unit", settings.unit),  # which the spec checks
-        clip=recipe.clip,
-        plausible=_PLAUSIBLE.get(settings.unit, (low - span, high + span)),
-        classes=source.classes,
-        pixel_size=_pixel_size(source),
-        seam=work.trained.network.seam,
-        card=ModelCard(
-            summary=settings.summary or _summary(source),
-            data=_learnt_from(work),
-            terms=settings.terms or "Not stated by whoever trained it.",
-            limits=settings.limits
-            or "Known to work on data like those it was trained on, and not checked elsewhere.",
-            metrics={"how": _scored_on(work), **_headline(scores)},
-            provenance=_provenance(settings),
-        ),
-    )
-
-
-def _headline(scores: SetScores) -> dict[str, Any]:
-    """Value, low and high end of the 95 % interval of what a card shows."""
-    whole = scores.as_dict()
-    kept = ("iou", "f1", "precision", "recall", "boundary_f1")
-    return {
-        **{k: whole[k] for k in ("mean_iou", "mean_f1", "accuracy", "auc", "pixels")},
-        "classes": {one["name"]: {k: one[k] for k in kept} for one in whole["classes"]},
-    }
-
-
-def _summary(source: PairSource) -> str:
-    names = ", ".join(source.classes.names)
-    bands = ", ".join(source.bands)
-    seen = bands if len(source.bands) <= _NAMED_BANDS else f"{len(source.bands)} bands"
-    return f"{names[:1].upper()}{names[1:]} from {seen}."
-
-
-def _learnt_from(work: _Work) -> str:
-    settings, parts = work.settings, work.data.parts
-    pixels = sum(sum(work.data.source.pixels(name).classes) for name in parts.train)
-    return (
-        f"{len(parts.train)} chips ({pixels / 1e6:.2f} million labelled pixels) from"
-        f" {Path(settings.images).name} and {Path(settings.labels).name};"
-        f" {len(parts.validation)} more were set aside for validation."
-    )
-
-
-def _scored_on(work: _Work) -> str:
-    if not work.data.parts.validation:
-        return (
-            f"Scored on the {len(work.scored)} chips that it was trained on, since none were set"
-            " aside: elsewhere it is worse."
-        )
-    return (
-        f"Scored on {len(work.scored)} chips in {len(work.groups)} groups that were set aside; the"
-        " best epoch was chosen by them, so elsewhere expect a little less."
-    )
-
-
-def _provenance(settings: TrainSettings) -> dict[str, Any]:
-    said = {k: v for k, v in plain(settings).items() if k not in _NOT_THE_RUN and v is not None}
-    said |= {k: Path(said[k]).name for k in _PATHS if k in said}
-    return {
-        "geounet": version("geounet"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "settings": said,
-    }
-
-
-def _pixel_size(source: PairSource) -> tuple[float, float] | None:
-    """Metres; None where no image has a place."""
-    infos = [pair.info for pair in source.content.pairs]
-    sizes = [pixel_size_m(info.geobox) for info in infos if info.georeferenced]
-    known = [size for size in sizes if size]
-    return (min(known) / _ZOOM, max(known) * _ZOOM) if known else None

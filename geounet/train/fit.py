@@ -22,7 +22,7 @@ from geounet.train.norms import calibrate
 from geounet.train.recipe import Recipe
 from geounet.train.run import EpochRecord, Run
 from geounet.train.source import Source
-from geounet.train.statistics import band_statistics, class_shares
+from geounet.train.statistics import statistics_of
 from geounet.train.threshold import fold_threshold
 from geounet.train.warm import warm_start
 from geounet.train.whiten import Whitened, whitenable, whitening
@@ -84,9 +84,9 @@ def fit(
         raise OptionError(f"{shared[0]} is both trained on and validated on: keep them apart")
     checkpoint = resumable(run)
     lightning.seed_everything(seed, verbose=False)
-    bands = band_statistics(source, names, recipe.clip)
-    normalize = Normalize(bands, recipe.clip)
-    module = _module(recipe, source, names, normalize)
+    found = statistics_of(source, names, recipe.clip)
+    normalize = Normalize(found.bands, recipe.clip)
+    module = _module(recipe, source, names, normalize, found.shares)
     if checkpoint is None:
         _begin(module, source, names, seed)
     batches = Batches(recipe, source, names, validate, seed)
@@ -97,7 +97,7 @@ def fit(
     return Trained(
         network=network,
         normalize=normalize,
-        bands=bands,
+        bands=found.bands,
         loss=keeper.history[-1].loss,
         seconds=time.perf_counter() - start,
         history=tuple(keeper.history),
@@ -107,7 +107,11 @@ def fit(
 
 
 def _module(
-    recipe: Recipe, source: Source, names: Sequence[str], normalize: Normalize
+    recipe: Recipe,
+    source: Source,
+    names: Sequence[str],
+    normalize: Normalize,
+    shares: Sequence[float],
 ) -> SegmentationModule:
     bands, classes = len(source.bands), len(source.classes)
     network = build(recipe.arch, bands, classes, encoder_weights=recipe.encoder_weights)
@@ -115,7 +119,7 @@ def _module(
     whiten = recipe.whiten and recipe.encoder_weights is None and whitenable(network, bands)
     whitened = Whitened(network, whitening(source, names, normalize) if whiten else None)
     augment = Augment(recipe.augmentation, normalize)
-    loss = SegmentationLoss(recipe, list(class_shares(source, names)))
+    loss = SegmentationLoss(recipe, list(shares))
     return SegmentationModule(recipe, whitened, augment, loss)
 
 

@@ -7,9 +7,10 @@ converted by OmegaConf: a number may come as text, a key that does not exist is 
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from geounet.errors import DependencyError, OptionError
 
@@ -40,6 +41,25 @@ def keys_of(settings: type[Any]) -> Iterator[dataclasses.Field[Any]]:
 def required(settings: type[Any]) -> tuple[str, ...]:
     """Keys that must be given."""
     return tuple(f.name for f in keys_of(settings) if f.default is dataclasses.MISSING)
+
+
+def coerce_paths(settings: Any) -> None:
+    """Turn text into a path where a key is a path, and a path into text where it is text.
+
+    For ``__post_init__``: from Python a path may be given either way.
+
+    Raises:
+        OptionError: A key that is a path is something else.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        value, kinds = getattr(settings, name), get_args(hint) or (hint,)
+        if Path in kinds:
+            if isinstance(value, str | os.PathLike):
+                object.__setattr__(settings, name, Path(value))
+            elif value is not None or type(None) not in kinds:
+                raise OptionError(f"--{name.replace('_', '-')} {value}: give a path")
+        elif isinstance(value, Path):
+            object.__setattr__(settings, name, str(value))
 
 
 def read_settings(kind: type[Settings], file: Path | None, flags: Mapping[str, Any]) -> Settings:

@@ -219,8 +219,9 @@ def make(name: str, folder: Path, out: Path) -> Path:
     spec = spec_of(shipped, source, trained)
     state = trained.network.state_dict()
     agreement = agreement_of(spec, state, source, names, half=True)
-    _LOG.info("%s: %.4f %% of labels are the same in bfloat16", name, 100 * agreement)
-    spec = replace(spec, bf16_agreement=_cautious(name, agreement))
+    share = agreement.share or 0.0
+    _LOG.info("%s: %.4f %% of labels are the same in bfloat16", name, 100 * share)
+    spec = replace(spec, bf16_agreement=_cautious(name, share))
     return save_bundle(out / f"{name}.geounet", spec, state, half=True)
 
 

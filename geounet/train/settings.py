@@ -1,7 +1,8 @@
 """The settings of ``geounet train`` and its sisters: every flag is a key in a file.
 
 What a user says, in plain values, so that ``--help`` needs nothing else;
-:mod:`geounet.train.config` turns it into what is done.
+:mod:`geounet.train.config` turns it into what is done. From Python, paths may be
+given as text or as paths.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from geounet.errors import OptionError
-from geounet.train.keys import key
+from geounet.train.keys import coerce_paths, key
 
 _data = partial(key, group="images and labels")
 _network = partial(key, group="network")
@@ -49,6 +50,9 @@ class DataKeys:
     )
     scale: float | None = _data("stored value * scale + offset is the unit", None, show="F")
     offset: float | None = _data("see scale", None, show="F")
+
+    def __post_init__(self) -> None:
+        coerce_paths(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,7 @@ class LearningKeys(DataKeys):
     )
 
     def __post_init__(self) -> None:
+        DataKeys.__post_init__(self)
         for name in ("patch", "batch_size", "epochs", "width", "depth", "devices"):
             if getattr(self, name) < 1:
                 raise OptionError(
@@ -179,7 +184,11 @@ class CompareSettings(LearningKeys):
     )
     seeds: Any = _learning("each architecture is trained once with each", "1,2,3", show="N,...")
     devices: int = _machine("1, since a comparison trains on one device", 1, show="N")
-    tile: int = _machine("side of the tile on which time and memory are measured", 512, show="PX")
+    cost: bool = _machine(
+        "measure operations, time and memory of each, now or later: trainings are kept",
+        default=True,
+    )
+    tile: int = _machine("side of the tile on which they are measured", 512, show="PX")
     out: Path = _result("folder that gets the table, its data and the plot", show="FOLDER")
     overwrite: bool = _result(
         "replace the table, its data and the plot; trainings that are kept there still count",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from geounet.bands import BandSpec
 from geounet.errors import DataError
-from geounet.train.source import IGNORE, Source
+from geounet.train.source import Source
 
 CLIPS: Mapping[str, tuple[float, float]] = {"reflectance": (-0.05, 1.2), "dB": (-50.0, 25.0)}
 """What the input is clipped to, by its unit."""
@@ -18,16 +18,29 @@ _SAMPLE = 20_000  # pixels of a chip
 _MORE = 0.25  # of the span, on either side: another scene may be a little brighter
 
 
-def band_statistics(
-    source: Source, names: Sequence[str], clip: tuple[float, float]
-) -> tuple[BandSpec, ...]:
-    """Mean and standard deviation of each band over the valid pixels of these chips, clipped.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statistics:
+    """What the network and its loss must know of the chips to train on."""
+
+    bands: tuple[BandSpec, ...]
+    """Mean and standard deviation of each over the valid pixels, clipped."""
+    shares: tuple[float, ...]
+    """Of each class among the labelled valid pixels; all 0 where there are none."""
+
+
+def statistics_of(source: Source, names: Sequence[str], clip: tuple[float, float]) -> Statistics:
+    """The statistics of these chips; each is read once.
+
+    The counts that a source may have of its labels do not do here: they also count where the image
+    has no data.
 
     Raises:
         DataError: There is no valid pixel.
     """
     count, total, squares = 0, np.zeros(len(source.bands)), np.zeros(len(source.bands))
+    labels = np.zeros(len(source.classes), np.int64)
     for chip in source.chips(names):
+        labels += np.bincount(chip.label[chip.scored], minlength=len(labels))
         values = np.clip(chip.image[:, chip.valid], *clip).astype(np.float64)
         count += values.shape[1]
         total += values.sum(axis=1)
@@ -36,10 +49,12 @@ def band_statistics(
         raise DataError(f"{len(names)} chips to train on have no valid pixel: is nodata right?")
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1e-12))
-    return tuple(
+    bands = (
         BandSpec(name=name, mean=round(float(m), 6), std=round(float(s), 6))
         for name, m, s in zip(source.bands, mean, std, strict=True)
     )
+    shares = labels / max(1, labels.sum())
+    return Statistics(bands=tuple(bands), shares=tuple(shares.tolist()))
 
 
 def clip_of(unit: str, source: Source, names: Sequence[str]) -> tuple[float, float]:
@@ -75,12 +90,3 @@ def value_range(source: Source, names: Sequence[str]) -> tuple[float, float]:
     if not low < high:
         raise DataError(f"all pixels of the images are {low:g}: nothing can be learnt from them")
     return low - _MORE * (high - low), high + _MORE * (high - low)
-
-
-def class_shares(source: Source, names: Sequence[str]) -> NDArray[np.float64]:
-    """Share of each class (classes,) among the labelled valid pixels of these chips."""
-    counts = np.zeros(len(source.classes), np.int64)
-    for chip in source.chips(names):
-        label = chip.label[chip.scored & (chip.label != IGNORE)]
-        counts += np.bincount(label, minlength=len(counts))
-    return np.asarray(counts / max(1, counts.sum()))

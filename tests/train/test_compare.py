@@ -14,13 +14,22 @@ from geounet.errors import DeviceError, OptionError, OutputError
 from geounet.nn import build
 from geounet.spec import ArchSpec
 from geounet.train.augment import Normalize
+from geounet.train.compare import contest as contests
+from geounet.train.compare.command import CompareResult
 from geounet.train.compare.contest import METRICS, Contest, Entrant, Trial, compare
 from geounet.train.compare.cost import Cost, flops_per_pixel, inference_speed, measure
 from geounet.train.compare.memory import Load, Peak, _ask, peak_memory
-from geounet.train.compare.table import SKIPS, Comparison, skips, spread_text, write_comparison
+from geounet.train.compare.table import (
+    NAMES,
+    SKIPS,
+    Comparison,
+    skips,
+    spread_text,
+    write_comparison,
+)
 from geounet.train.fit import Trained
 from geounet.train.recipe import Augmentation, Recipe
-from geounet.train.statistics import band_statistics
+from geounet.train.statistics import statistics_of
 
 pytestmark = pytest.mark.train
 
@@ -54,7 +63,7 @@ def untrained(calls):
     def train(recipe, source, names, seed):
         calls.append((recipe.arch.name, tuple(names), seed))
         torch.manual_seed(seed)
-        bands = band_statistics(source, names, recipe.clip)
+        bands = statistics_of(source, names, recipe.clip).bands
         network = build(recipe.arch, len(bands), len(source.classes)).eval()
         return Trained(
             network=network,
@@ -248,11 +257,40 @@ def test_the_table_has_a_row_each_and_the_best_in_bold(contest):
     assert "4 chips to train on, 4 others to score" in text
 
 
+def test_costs_are_measured_only_if_asked_for(made_up, contest, tmp_path):
+    def asked(_archs, _load):
+        raise AssertionError
+
+    told = []
+    without = replace(contest, cost=False)
+    found = compare(without, made_up, train=untrained([]), cost=asked, say=told.append)
+    assert [e.cost for e in found] == [None, None]
+    assert not any("measuring" in line for line in told)
+    paths = write_comparison(tmp_path, comparison(without, *found))
+    text = paths[0].read_text(encoding="utf-8")
+    assert text.splitlines()[0].split(" | ")[2:] == [*NAMES, "learning rate |"]
+    assert "Mpx" not in text
+    assert "float32" not in text
+    assert [a["cost"] for a in json.loads(paths[1].read_text())["architectures"]] == [None, None]
+    root = ET.parse(paths[2]).getroot()
+    assert len(root.findall("{http://www.w3.org/2000/svg}g")) == len(METRICS)
+
+
 def test_a_score_that_is_not_there_is_no_winner(contest):
     table = comparison(contest, entrant(UNET, math.nan), entrant(FCN, 0.7))
     assert "| - |" in table.markdown()
     assert "* IoU: too few values to compare." in table.findings()
     assert json.loads(table.to_json())["architectures"][0]["scores"]["iou"]["mean"] is None
+
+
+def test_what_cannot_be_computed_is_a_dash_and_null(contest, tmp_path):
+    unknown = entrant(UNET, math.nan)
+    both = comparison(contest, unknown, entrant(FCN, 0.7))
+    told = json.loads(CompareResult(comparison=both, paths=(tmp_path,) * 3).to_json())
+    assert told["scores"]["unet"]["iou"] == [None]
+    assert told["scores"]["fcn"]["iou"] == [0.7]
+    assert contests._told(unknown.trials[0]).startswith("iou -, dice 0.500, ")
+    assert both.text().splitlines()[1].split()[:2] == ["unet", "-"]
 
 
 def test_what_is_not_the_same_for_all_is_said(contest):

@@ -26,7 +26,7 @@ from geounet.train.compare.memory import Peak
 from geounet.train.fit import Trained
 from geounet.train.run import Run
 from geounet.train.settings import CompareSettings
-from geounet.train.statistics import band_statistics
+from geounet.train.statistics import statistics_of
 from geounet_cli import compare as cli
 from geounet_cli.main import main
 
@@ -103,7 +103,7 @@ class Fit:
         self.calls.append((recipe.arch.name, seed))
         self.recipes.append(recipe)
         torch.manual_seed(seed)
-        bands = band_statistics(source, names, recipe.clip)
+        bands = statistics_of(source, names, recipe.clip).bands
         return Trained(
             network=build(recipe.arch, len(bands), len(source.classes)).eval(),
             normalize=Normalize(bands, recipe.clip),
@@ -324,6 +324,21 @@ def test_quiet_and_json(keys, quick, capsys):
     told = json.loads(out)
     assert told["table"] == str(keys["out"] / "compare.md")
     assert len(told["scores"]["fcn"]["iou"]) == 2
+
+
+def test_costs_are_switched_off_by_a_flag_or_a_key(keys, quick, tmp_path, capsys):
+    quick(Fit())
+    assert main(flags(keys, "--no-cost")) == 0
+    assert "measuring" not in capsys.readouterr().err
+    assert "Mpx/s" not in (keys["out"] / "compare.md").read_text()
+    (tmp_path / "c.yaml").write_text("cost: false\n")
+    assert main(["compare", str(tmp_path / "c.yaml"), *flags(keys, "--overwrite")[1:]]) == 0
+    assert "measuring" not in capsys.readouterr().err
+    assert main(flags(keys, "--overwrite")) == 0
+    said = capsys.readouterr().err
+    assert said.count("kept from before") == 4  # trainings count whether costs are measured or not
+    assert "measuring" in said
+    assert "Mpx/s" in (keys["out"] / "compare.md").read_text()
 
 
 def test_settings_from_a_file(keys, quick, tmp_path, capsys):

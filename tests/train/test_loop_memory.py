@@ -20,7 +20,7 @@ from geounet.train.module import SegmentationModule
 from geounet.train.norms import batch_norms
 from geounet.train.recompute import blocks, recomputed
 from geounet.train.run import Run
-from geounet.train.statistics import band_statistics
+from geounet.train.statistics import statistics_of
 from geounet.train.whiten import Whitened
 
 pytestmark = pytest.mark.train
@@ -36,7 +36,7 @@ ARCHS = [
 
 
 def module_of(recipe, source):
-    normalize = Normalize(band_statistics(source, TRAINING, recipe.clip), recipe.clip)
+    normalize = Normalize(statistics_of(source, TRAINING, recipe.clip).bands, recipe.clip)
     network = build(recipe.arch, 2, 2).to(memory_format=torch.channels_last)
     return SegmentationModule(
         recipe,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from geounet.classes import ClassDef, ClassScheme
 from geounet.errors import OptionError
 from geounet.metrics import BoundaryScore, Confusion
+from geounet.train.report.parts import class_table
 from geounet.train.scoring import tally as tallies
 from geounet.train.scoring.bootstrap import Resampled
 from geounet.train.scoring.scores import grouped, score
@@ -183,6 +184,31 @@ def test_a_class_that_is_nowhere_is_nan_and_not_in_the_means():
     told = json.loads(perfect.to_json())
     assert told["classes"][2]["iou"] == [None, None, None]
     assert told["classes"][1]["boundary_f1"] == {f"{t} px": [1.0, 1.0, 1.0] for t in (1, 2, 3)}
+
+
+def test_labels_without_a_boundary_give_no_boundary_score():
+    """Polygons that touch nothing, and a prediction with boundaries inside of them."""
+    label = np.full((12, 12), IGNORE, np.int64)
+    label[1:5, 1:5], label[7:11, 7:11] = 0, 1
+    predicted = label.copy()
+    predicted[2, 2] = 1
+    chips = [Chip(name=n, image=np.ones((1, 12, 12), np.float32), label=label) for n in "xy"]
+    source = Listed(chips, [("x",), ("y",)], ClassScheme(classes=SCHEME.classes[:2]))
+    logits = np.eye(2, dtype=np.float32)[predicted].transpose(2, 0, 1)
+    scores = score(lambda _: logits, source, "xy")
+    assert scores.classes[0].iou.value == 15 / 16
+    edges = [*scores.mean_boundary_f1, *(e for c in scores.classes for e in c.boundary_f1)]
+    assert all(math.isnan(v) for e in edges for v in (e.value, e.low, e.high))
+    assert scores.without_boundary == ("a", "b")
+    told = json.loads(scores.to_json())
+    assert told["mean_boundary_f1"]["2 px"] == [None, None, None]
+    row = scores.table().splitlines()[1].split()
+    assert row[:2] == ["0", "a"]
+    assert row[-3:] == ["-", "-", "-"]
+    assert "no boundary in the labels, so no boundary F1: a, b\n" in scores.table()
+    page = class_table(scores, source.classes)
+    assert "No boundary in the labels, so no boundary F1: a, b." in page
+    assert page.count("<td>&ndash;</td>") == 9
 
 
 def test_the_table_names_classes_and_says_what_the_brackets_are():

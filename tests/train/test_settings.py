@@ -139,6 +139,30 @@ def test_values_that_cannot_be(changes, words):
         some(**changes)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_paths_may_be_text_and_text_may_be_paths(kind):
+    """A person who writes Python gives either."""
+    needed = {"images": "i", "labels": "l", "classes": "a=0,b=1", "archs": "unet", "out": "o"}
+    paths = {"groups": "g.csv", "mask": "m", "report": "r.html", "val": "v"}
+    given = {f.name: {**needed, **paths}.get(f.name) for f in fields(kind)}
+    text = {name: value for name, value in given.items() if value}
+    same = {name: Path(v) for name, v in text.items() if name not in ("classes", "archs")}
+    settings = kind(**text)
+    assert kind(**text | same) == settings
+    assert settings.groups == Path("g.csv")
+    assert getattr(settings, "out", Path("o")) == Path("o")
+    assert getattr(settings, "report", None) in (None, Path("r.html"), Path("o.html"))
+    assert (settings.images, settings.mask) == ("i", "m")
+
+
+def test_a_name_as_text_says_where_all_goes():
+    settings = some(out="x/m.geounet")
+    assert (settings.folder, settings.report) == (Path("x/m.run"), Path("x/m.html"))
+    assert model_name(settings) == "m"
+    with pytest.raises(OptionError, match="--out None: give a path"):
+        some(out=None)
+
+
 def test_required_is_what_has_no_default():
     assert required(TrainSettings) == ("images", "labels", "classes", "out")
     assert plain(some())["epochs"] == 30

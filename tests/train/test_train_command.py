@@ -75,6 +75,7 @@ def trained(photos, tmp_path_factory):
     return folder, done
 
 
+@pytest.mark.filterwarnings("ignore:.* has no CRS:UserWarning")
 def test_photos_to_a_model_that_segments_photos(photos, trained, tmp_path):
     folder, done = trained
     told = json.loads(done.stdout.splitlines()[-1])
@@ -116,6 +117,7 @@ def test_the_bundle_knows_what_it_is(trained):
     assert spec.bf16_agreement is not None
     assert spec.bf16_agreement > 0.9
     metrics = spec.card.metrics
+    assert metrics["bf16_agreement_pixels"] == 72 * 80  # of one chip, since the training was short
     assert metrics["classes"]["disc"]["iou"] == told["scores"]["classes"][1]["iou"]
     assert "chosen by them" in metrics["how"]
     settings = spec.card.provenance["settings"]

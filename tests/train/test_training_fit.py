@@ -4,24 +4,29 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import rasters
 import torch
 
 from geounet.bundle import load_bundle, save_bundle
+from geounet.engine.torch import TorchEngine
 from geounet.errors import OptionError
 from geounet.metrics import Confusion
 from geounet.nn import build
 from geounet.spec import ArchSpec, ModelSpec
+from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 from geounet.train.augment import Normalize
+from geounet.train.data import DataRequest, open_data
 from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss, class_weights
 from geounet.train.module import SegmentationModule
 from geounet.train.norms import batch_norms
-from geounet.train.precision import bf16_agreement
+from geounet.train.precision import Agreement, bf16_agreement
 from geounet.train.predict import predict_labels, predict_logits
 from geounet.train.recipe import Recipe
+from geounet.train.scheme import read_classes
 from geounet.train.source import IGNORE, Chip
-from geounet.train.statistics import band_statistics, class_shares
+from geounet.train.statistics import statistics_of
 from geounet.train.threshold import fold_threshold
 from geounet.train.warm import PatchPool
 from geounet.train.whiten import Whitened, whitening
@@ -62,24 +67,51 @@ def test_a_seed_gives_the_same_weights(made_up, recipe):
 
 def test_statistics_are_of_the_training_part_only(made_up, recipe):
     trained = fit(replace(recipe, steps=1), made_up, TRAINING, seed=0)
-    assert trained.bands == band_statistics(made_up, TRAINING, recipe.clip)
-    assert trained.bands != band_statistics(made_up, (*TRAINING, *HELD_OUT), recipe.clip)
+    assert trained.bands == statistics_of(made_up, TRAINING, recipe.clip).bands
+    assert trained.bands != statistics_of(made_up, (*TRAINING, *HELD_OUT), recipe.clip).bands
 
 
 def test_chips_left_out_are_never_seen(made_up, recipe):
     recipe = replace(recipe, steps=1, leave_out=("0",))
     trained = fit(recipe, made_up, TRAINING, seed=0)
-    assert trained.bands == band_statistics(made_up, TRAINING[1:], recipe.clip)
+    assert trained.bands == statistics_of(made_up, TRAINING[1:], recipe.clip).bands
 
 
 def test_statistics_are_those_of_numpy(made_up):
     (chip,) = made_up.chips(["7"])
-    bands = band_statistics(made_up, ["7"], (-25.0, 5.0))
+    bands = statistics_of(made_up, ["7"], (-25.0, 5.0)).bands
     values = np.clip(chip.image[:, chip.valid], -25, 5)
     assert [b.mean for b in bands] == pytest.approx(values.mean(axis=1), abs=1e-4)
     assert [b.std for b in bands] == pytest.approx(values.std(axis=1), abs=1e-4)
-    shares = class_shares(made_up, ["7"])
+    shares = statistics_of(made_up, ["7"], (-25.0, 5.0)).shares
     assert shares[1] == pytest.approx((chip.label[chip.scored] == 1).mean())
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_shares_are_the_counts_of_the_data_where_images_are_valid(tmp_path, missing):
+    """And each chip is read once. Labels where the image has no data do not count."""
+    rng = np.random.default_rng(3)
+    for i in range(9):
+        label = rng.integers(0, 3, (64, 64)).astype(np.uint8)
+        image = rng.integers(1, 255, (2, 64, 64)).astype(np.uint8)
+        if missing:
+            image[:, label == 2] = 0
+        for kind, data, options in (("images", image, {"nodata": 0}), ("labels", label, {})):
+            (tmp_path / kind).mkdir(exist_ok=True)
+            where = rasters.at(10, rasters.WEST + i * 5000)
+            rasters.write(tmp_path / kind / f"{i}.tif", data, transform=where, **options)
+    classes = read_classes("a=0,b=1,c=2")
+    source = open_data(
+        DataRequest(images=tmp_path / "images", labels=tmp_path / "labels", classes=classes)
+    )
+    read, chips = [], source.chips
+    source.chips = lambda names: (read.append(chip.name) or chip for chip in chips(names))
+    shares = statistics_of(source, source.names[:5], (0.0, 255.0)).shares
+    assert read == list(source.names[:5])
+    counts = np.sum([source.pixels(name).classes for name in source.names[:5]], axis=0)
+    if missing:
+        counts[2] = 0
+    assert shares == pytest.approx(counts / counts.sum())
 
 
 def test_a_bundle_of_the_loop_loads_and_gives_the_same_labels(made_up, recipe, tmp_path):
@@ -95,7 +127,54 @@ def test_a_bundle_of_the_loop_loads_and_gives_the_same_labels(made_up, recipe, t
     (chip,) = made_up.chips(["7"])
     ours = predict_logits(trained.network, trained.normalize, chip)
     np.testing.assert_allclose(predict_logits(bundle.network, trained.normalize, chip), ours)
-    assert bf16_agreement(bundle, made_up, HELD_OUT) > 0.98
+    found = bf16_agreement(bundle, made_up, HELD_OUT)
+    assert found.share is not None
+    assert found.share > 0.98
+    assert found.pixels == sum(chip.valid.sum() for chip in made_up.chips(HELD_OUT))
+
+
+class Large:
+    """Chips of 300 x 400, of which only the lower right corner is valid."""
+
+    bands = ("VV", "VH")
+
+    def __init__(self):
+        self.read = []
+
+    def chips(self, names):
+        for name in names:
+            self.read.append(name)
+            image = np.full((2, 300, 400), np.nan, np.float32)
+            image[:, 200:, 200:] = np.random.default_rng(int(name)).normal(-10, 3, (2, 100, 200))
+            yield Chip(name=name, image=image, label=np.zeros((300, 400), np.int64))
+
+
+def test_the_agreement_is_measured_over_few_pixels_that_are_valid(tmp_path, monkeypatch):
+    spec = random_spec(("VV", "VH"), unit="dB", width=4, depth=2)
+    bundle = load_bundle(random_bundle(tmp_path / "m.geounet", spec))
+    source, names = Large(), [str(i) for i in range(40)]
+    computed = []
+    predict = TorchEngine.predict
+
+    def watched(self, tiles, valid, *, confidence):
+        computed.append(tiles[0, 0].size)
+        return predict(self, tiles, valid, confidence=confidence)
+
+    monkeypatch.setattr(TorchEngine, "predict", watched)
+    found = bf16_agreement(bundle, source, names, most=200_000)
+    assert sum(computed) <= 2 * 200_000
+    assert len(source.read) > 3
+    assert int(source.read[-1]) > 25  # spread over all of them
+    assert found.pixels == len(source.read) * 128 * 100
+    computed.clear()
+    few = bf16_agreement(bundle, source, names, most=0)
+    assert len(computed) == 2
+    assert few.pixels == 128 * 100
+
+
+def test_an_agreement_over_nothing_is_unknown():
+    assert Agreement(same=0, pixels=0).share is None
+    assert Agreement(same=1, pixels=3).share == 0.333333
 
 
 def test_the_threshold_is_folded_into_the_bias(made_up, recipe):
@@ -108,7 +187,7 @@ def test_the_threshold_is_folded_into_the_bias(made_up, recipe):
 
 
 def test_whitening_decorrelates_and_folds_away(made_up, recipe):
-    normalize = Normalize(band_statistics(made_up, TRAINING, recipe.clip), recipe.clip)
+    normalize = Normalize(statistics_of(made_up, TRAINING, recipe.clip).bands, recipe.clip)
     matrix = whitening(made_up, TRAINING, normalize)
     (chip,) = made_up.chips(["0"])
     x = normalize(torch.from_numpy(chip.image)[None])

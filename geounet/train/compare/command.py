@@ -18,7 +18,7 @@ from geounet.spec import ArchSpec
 from geounet.staging import check_outputs
 from geounet.train.compare.about import machine, versions
 from geounet.train.compare.contest import Contest, Fitter, compare
-from geounet.train.compare.table import Comparison, write_comparison
+from geounet.train.compare.table import Comparison, without_nan, write_comparison
 from geounet.train.config import arch_of, codes, recipe_of, run_of
 from geounet.train.data import PairSource
 from geounet.train.divided import Divided, divide
@@ -62,11 +62,11 @@ class CompareResult:
     """The table, its data, the plot."""
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """One line of JSON; what cannot be computed is null."""
         entrants = self.comparison.entrants
         files = zip(("table", "data", "plot"), map(str, self.paths), strict=True)
         scores = {e.label: {"iou": e.values("iou"), "dice": e.values("dice")} for e in entrants}
-        return json.dumps({**dict(files), "scores": scores})
+        return json.dumps(without_nan({**dict(files), "scores": scores}))
 
 
 def run_compare(
@@ -171,6 +171,7 @@ def _contest(
         train=parts.train,
         test=parts.validation,
         seeds=seeds,
+        cost=settings.cost,
         tile=settings.tile,
         device=str(device) if device.type == "cuda" else "cpu",
         context=_context(settings, source, device),

@@ -53,6 +53,8 @@ class Contest:
     """Chips to score, none of which is trained on, nor is an epoch chosen by them."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Each architecture is trained once with each."""
+    cost: bool = True
+    """Whether operations, time and memory are measured."""
     tile: int = 512
     """Side of the tile on which time and memory are measured, in pixels."""
     device: str = "cpu"
@@ -115,8 +117,8 @@ class Entrant:
     """Its name in the tables."""
     recipe: Recipe
     """What it is, and how it was trained."""
-    cost: Cost
-    """What it takes."""
+    cost: Cost | None
+    """What it takes; None: not measured."""
     trials: tuple[Trial, ...]
     """One a seed."""
 
@@ -151,7 +153,7 @@ def compare(
         contest: Architectures, chips, budget, seeds.
         source: Where chips come from.
         train: Trains. It must not look at the test chips.
-        cost: Measures.
+        cost: Measures, where the contest asks for it.
         keep: File that gets a line of JSON for each finished training. Those that it already holds
             from the same contest are not trained again.
         say: Is told of each training that is done, in a line.
@@ -174,10 +176,12 @@ def compare(
         say(f"{number} of {count}: {told}{' (kept from before)' if kept else ''}")
         for note in trial.notes:
             say(f"{label}, seed {seed}: {note}")
-    say("measuring operations, time and memory")
-    costs = cost({label: recipe.arch for label, recipe in labels.items()}, _load(contest, source))
+    costs: Mapping[str, Cost] = {}
+    if contest.cost:
+        say("measuring operations, time and memory")
+        costs = cost({k: recipe.arch for k, recipe in labels.items()}, _load(contest, source))
     return tuple(
-        Entrant(label=label, recipe=recipe, cost=costs[label], trials=tuple(trials[label]))
+        Entrant(label=label, recipe=recipe, cost=costs.get(label), trials=tuple(trials[label]))
         for label, recipe in labels.items()
     )
 
@@ -227,7 +231,8 @@ def _try(recipe: Recipe, source: Source, contest: Contest, seed: int, train: Fit
 
 
 def _told(trial: Trial) -> str:
-    values = ", ".join(f"{name} {value:.3f}" for name, value in trial.scores.items())
+    shown = {k: "-" if math.isnan(v) else f"{v:.3f}" for k, v in trial.scores.items()}
+    values = ", ".join(f"{name} {text}" for name, text in shown.items())
     return f"{values} ({trial.seconds:.0f} s)"
 
 

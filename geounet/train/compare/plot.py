@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 
 from geounet.train.compare.contest import METRICS, Entrant
+from geounet.train.compare.cost import Cost
 from geounet.train.report.charts import nice_ticks, series
 from geounet.train.report.style import CHART, COLORS
 
@@ -41,6 +42,7 @@ def plot(entrants: Sequence[Entrant]) -> str:
     panels = _panels(entrants)
     left = 24 + _LETTER * max(len(entrant.label) for entrant in entrants)
     across = 4
+    down = -(-len(panels) // across)
     height = _HEAD + _ROW * len(entrants) + _FOOT
     parts: list[str] = []
     for i, panel in enumerate(panels):
@@ -48,7 +50,7 @@ def plot(entrants: Sequence[Entrant]) -> str:
         if i % across == 0:
             parts.extend(_labels(entrants, left, y))
         parts.append(f'<g transform="translate({x:.0f} {y})">{"".join(_drawn(panel))}</g>')
-    size = round(left + across * (_PANEL + _GAP)), 12 + 2 * (height + 8)
+    size = round(left + across * (_PANEL + _GAP)), 12 + down * (height + 8)
     return _document(size, parts)
 
 
@@ -57,17 +59,18 @@ def _panels(entrants: Sequence[Entrant]) -> list[_Panel]:
         _Panel(title=title, values=[entrant.values(metric) for entrant in entrants])
         for title, metric in zip(_TITLES, METRICS, strict=True)
     ]
-    peaks = [entrant.cost.peak for entrant in entrants]
-    costs: dict[str, list[Sequence[float]]] = {
-        "Mpx/s": [entrant.cost.mpx_per_s for entrant in entrants],
-        "peak, tile (MiB)": [[peak.inference / 2**20] for peak in peaks],
-        "peak, training (MiB)": [[peak.training / 2**20] for peak in peaks],
+    costs = [entrant.cost for entrant in entrants if entrant.cost is not None]
+    return [*scores, *(_cost_panels(costs) if len(costs) == len(entrants) else ())]
+
+
+def _cost_panels(costs: Sequence[Cost]) -> Iterator[_Panel]:
+    measured: dict[str, list[Sequence[float]]] = {
+        "Mpx/s": [cost.mpx_per_s for cost in costs],
+        "peak, tile (MiB)": [[cost.peak.inference / 2**20] for cost in costs],
+        "peak, training (MiB)": [[cost.peak.training / 2**20] for cost in costs],
     }
-    rows = [
-        _Panel(title=title, values=values, from_zero=True, middle=statistics.median)
-        for title, values in costs.items()
-    ]
-    return [*scores, *rows]
+    for title, values in measured.items():
+        yield _Panel(title=title, values=values, from_zero=True, middle=statistics.median)
 
 
 def _labels(entrants: Sequence[Entrant], left: float, top: float) -> Iterator[str]:

@@ -51,7 +51,7 @@ class Comparison:
     """Data, command, machine, versions: written as they are."""
 
     def to_json(self) -> str:
-        """Everything, as JSON text; what cannot be computed is null."""
+        """Everything, as JSON text; what cannot be computed, or was not measured, is null."""
         contest = self.contest
         content = {
             "about": dict(self.about),
@@ -62,7 +62,7 @@ class Comparison:
             "recipe": {k: v for k, v in asdict(contest.recipe).items() if k not in OWN},
             "architectures": [_entry(entrant) for entrant in self.entrants],
         }
-        return json.dumps(_without_nan(content), indent=1, default=str) + "\n"
+        return json.dumps(without_nan(content), indent=1, default=str) + "\n"
 
     def markdown(self, picture: str | None = None) -> str:
         """The table, what it says in words, and how it came about; ``picture`` is shown."""
@@ -73,8 +73,7 @@ class Comparison:
             f" {contest.recipe.steps * contest.recipe.epochs} steps of {contest.recipe.batch}"
             f" patches of {contest.recipe.crop} px; seeds {', '.join(map(str, contest.seeds))}."
             f" {'Mean and standard deviation over the seeds. ' if many > 1 else ''}Bold: the best"
-            f" mean. Speed: the network alone on a tile of {contest.tile} px in float32, median;"
-            " peaks: beyond what an interpreter with torch takes, for a tile and for training."
+            f" mean.{self._how_measured() if self._costs() else ''}"
         )
         parts = [self._table(), *(["\n".join(self.findings())] if len(self.entrants) > 1 else [])]
         if picture:
@@ -133,20 +132,33 @@ class Comparison:
             for trial in entrant.trials:
                 yield from (f"{entrant.label}, seed {trial.seed}: {note}" for note in trial.notes)
 
-    def _table(self) -> str:
-        head = (
-            *("architecture", "skip connections", *NAMES, "parameters", "FLOPs a pixel", "Mpx/s"),
-            *("peak, tile", "peak, training", "learning rate"),
+    def _how_measured(self) -> str:
+        return (
+            f" Speed: the network alone on a tile of {self.contest.tile} px in float32, median;"
+            " peaks: beyond what an interpreter with torch takes, for a tile and for training."
         )
+
+    def _costs(self) -> dict[str, list[str]]:
+        """Head -> column; nothing where costs were not measured."""
+        costs = [entrant.cost for entrant in self.entrants if entrant.cost is not None]
+        if len(costs) < len(self.entrants):
+            return {}
+        return {
+            "parameters": [_short(cost.parameters) for cost in costs],
+            "FLOPs a pixel": [_short(cost.flops_per_pixel) for cost in costs],
+            "Mpx/s": [f"{cost.speed:.2f}" for cost in costs],
+            "peak, tile": [_mib(cost.peak.inference) for cost in costs],
+            "peak, training": [_mib(cost.peak.training) for cost in costs],
+        }
+
+    def _table(self) -> str:
+        costs = self._costs()
+        head = ("architecture", "skip connections", *NAMES, *costs, "learning rate")
         columns = [
             [entrant.label for entrant in self.entrants],
             [skips(entrant.arch) for entrant in self.entrants],
             *(self._column([entrant.values(m) for entrant in self.entrants]) for m in METRICS),
-            [_short(entrant.cost.parameters) for entrant in self.entrants],
-            [_short(entrant.cost.flops_per_pixel) for entrant in self.entrants],
-            [f"{entrant.cost.speed:.2f}" for entrant in self.entrants],
-            [_mib(entrant.cost.peak.inference) for entrant in self.entrants],
-            [_mib(entrant.cost.peak.training) for entrant in self.entrants],
+            *costs.values(),
             [f"{entrant.recipe.learning_rate:g}" for entrant in self.entrants],
         ]
         rule = ["---", "---", *["---:"] * (len(head) - 2)]
@@ -214,7 +226,7 @@ def _entry(entrant: Entrant) -> dict[str, Any]:
         for metric in METRICS
         for values in [entrant.values(metric)]
     }
-    cost = asdict(entrant.cost)
+    cost = entrant.cost
     return {
         "label": entrant.label,
         "arch": asdict(entrant.arch),
@@ -225,7 +237,7 @@ def _entry(entrant: Entrant) -> dict[str, Any]:
         "seconds": [trial.seconds for trial in entrant.trials],
         "notes": [list(trial.notes) for trial in entrant.trials],
         "loss": [trial.loss for trial in entrant.trials],
-        "cost": {**cost, "mpx_per_s_median": entrant.cost.speed},
+        "cost": None if cost is None else {**asdict(cost), "mpx_per_s_median": cost.speed},
     }
 
 
@@ -261,9 +273,10 @@ def _mib(value: int) -> str:
     return f"{value / 2**20:.0f} MiB"
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """The same with None for NaN, which JSON does not have."""
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, Mapping):
-        return {k: _without_nan(v) for k, v in value.items()}
-    return [_without_nan(v) for v in value] if isinstance(value, list | tuple) else value
+        return {k: without_nan(v) for k, v in value.items()}
+    return [without_nan(v) for v in value] if isinstance(value, list | tuple) else value

@@ -8,6 +8,7 @@ from html import escape
 from typing import Any
 
 from geounet.classes import ClassScheme
+from geounet.metrics import NO_BOUNDARY
 from geounet.train.report.charts import bar, dots
 from geounet.train.report.pictures import HEADS, legend, pictures
 from geounet.train.scoring.bootstrap import Estimate
@@ -55,6 +56,8 @@ def class_table(scores: SetScores, scheme: ClassScheme) -> str:
     )
     if len(scores.groups) < 2:
         note = f"{scores.chips:,} chips of one group: there is no interval over groups."
+    if unseen := scores.without_boundary:
+        note = f"{note} {NO_BOUNDARY[:1].upper()}{NO_BOUNDARY[1:]}: {escape(', '.join(unseen))}."
     return f'<table>{head}{"".join(rows)}</table><p class="note">{note}</p>'
 
 

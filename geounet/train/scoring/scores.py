@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from geounet.classes import ClassScheme
 from geounet.errors import OptionError
+from geounet.metrics import NO_BOUNDARY
 from geounet.train.scoring import tally
 from geounet.train.scoring.bootstrap import Estimate, Resampled
 from geounet.train.scoring.tally import TOLERANCES, Tally
@@ -41,7 +43,7 @@ class ClassScores:
     recall: Estimate
     """Share of the labelled pixels that were found."""
     boundary_f1: tuple[Estimate, ...]
-    """Boundary F1 at 1, 2 and 3 pixels."""
+    """Boundary F1 at 1, 2 and 3 pixels; NaN: the labels show no boundary of the class."""
     labelled: int
     """Pixels of the class in the labels."""
     predicted: int
@@ -94,7 +96,7 @@ class SetScores:
     accuracy: Estimate
     """Share of the pixels that are right."""
     mean_boundary_f1: tuple[Estimate, ...]
-    """Mean over the classes with a boundary, at 1, 2 and 3 pixels."""
+    """Mean over the classes that have one, at 1, 2 and 3 pixels."""
     auc: Estimate | None
     """Area under the ROC curve of the second of two classes; None for more classes."""
     confusion: tuple[tuple[int, ...], ...]
@@ -113,6 +115,12 @@ class SetScores:
     def chips(self) -> int:
         """Chips scored."""
         return sum(len(group.chips) for group in self.groups)
+
+    @property
+    def without_boundary(self) -> tuple[str, ...]:
+        """Names of the classes that the labels hold and show no boundary of."""
+        known = [c for c in self.classes if c.labelled]
+        return tuple(c.name for c in known if math.isnan(c.boundary_f1[0].value))
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values; an estimate is [value, low, high], what cannot be computed is None."""
@@ -149,8 +157,10 @@ class SetScores:
 
     def _foot(self) -> str:
         area = "" if self.auc is None else f", AUC {self.auc}"
+        unseen = f"{NO_BOUNDARY}: {', '.join(self.without_boundary)}\n"
         return (
-            f"accuracy {self.accuracy}{area}\n{self.pixels:,} pixels of {self.chips} chips in"
+            f"accuracy {self.accuracy}{area}\n{unseen if self.without_boundary else ''}"
+            f"{self.pixels:,} pixels of {self.chips} chips in"
             f" {len(self.groups)} groups, {self.ignored:,} ignored; in brackets the 95 % confidence"
             " interval over groups"
         )

@@ -34,7 +34,8 @@ class Tally:
     confusion: NDArray[np.int64] = field(init=False)
     """(classes, classes): pixels by (predicted, labelled)."""
     edges: NDArray[np.int64] = field(init=False)
-    """(tolerances, classes, 4): boundary pixels predicted, found, labelled, found."""
+    """(tolerances, classes, 5): boundary pixels predicted, found, labelled, found; and all labelled
+    pixels of the class."""
     histogram: NDArray[np.int64] = field(init=False)
     """(2, bins): pixels of class 0 and of class 1 by rising margin; no bins unless two classes."""
     ignored: int = field(init=False, default=0)
@@ -42,7 +43,7 @@ class Tally:
 
     def __post_init__(self) -> None:
         self.confusion = np.zeros((self.classes, self.classes), np.int64)
-        self.edges = np.zeros((len(TOLERANCES), self.classes, 4), np.int64)
+        self.edges = np.zeros((len(TOLERANCES), self.classes, 5), np.int64)
         self.histogram = np.zeros((2, BINS if self.classes == 2 else 0), np.int64)
 
     def add(self, logits: NDArray[np.float32], chip: Chip) -> NDArray[np.int64]:
@@ -118,15 +119,16 @@ def accuracy(confusion: Floats) -> Floats:
 
 
 def boundary_f1(edges: Floats) -> Floats:
-    """Boundary F1 (..., tolerances, classes) of counts (..., tolerances, classes, 4).
+    """Boundary F1 (..., tolerances, classes) of counts (..., tolerances, classes, 5).
 
-    As in :class:`geounet.metrics.BoundaryScore`: NaN without a boundary on either side, 0 without
-    one on one of them.
+    As in :class:`geounet.metrics.BoundaryScore`: NaN without a boundary on either side, and where
+    labels hold the class and show no boundary of it; else 0 without one on one side.
     """
-    predicted, found, labelled, met = np.moveaxis(edges, -1, 0)
+    predicted, found, labelled, met, pixels = np.moveaxis(edges, -1, 0)
     exact, whole = (np.nan_to_num(ratio(*pair)) for pair in ((found, predicted), (met, labelled)))
     score = np.nan_to_num(ratio(2 * exact * whole, exact + whole))
-    return np.where(predicted + labelled > 0, score, np.nan)
+    unknown = (labelled == 0) & ((pixels > 0) | (predicted == 0))
+    return np.where(unknown, np.nan, score)
 
 
 def auc(histogram: Floats) -> Floats:
