@@ -85,8 +85,8 @@ class Chunks:
         """Where the part of the batch ends that still fits into the chunk."""
         limit = batch.offsets[start] + self._size - self._bytes
         by_size = int(np.searchsorted(batch.offsets, limit, side="right")) - 1
-        if not self._count:
-            by_size = max(by_size, start + 1)
+        # the first polygon always fits, and may leave less than no room for the next
+        by_size = max(by_size, start if self._count else start + 1)
         return min(by_size, start + self._polygons - self._count, len(batch))
 
     def _keep(self, part: PolygonBatch) -> None:

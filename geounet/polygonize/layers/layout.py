@@ -45,12 +45,12 @@ class PolygonLayout:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "columns", tuple((n, np.dtype(t)) for n, t in self.columns))
-        self._check_names()
         for name, dtype in self.columns:
             if dtype not in DTYPES:
                 raise OptionError(
                     f"column {name!r} holds {dtype}: columns hold {', '.join(map(str, DTYPES))}"
                 )
+        self._check_names()
         if self.geometry_type not in ("Polygon", "MultiPolygon"):
             raise OptionError(
                 f"geometry type {self.geometry_type!r}: layers hold Polygon or MultiPolygon"
@@ -110,7 +110,8 @@ class PolygonLayout:
                 )
         if not len(offsets) or (offsets[0], offsets[-1]) != (0, len(wkb)) or _falls(offsets):
             raise OptionError(
-                f"offsets of {len(batch)} polygons must rise from 0 to the {len(wkb)} bytes of wkb"
+                f"offsets of {len(offsets) - 1} polygons must rise from 0 to the {len(wkb)} bytes"
+                " of wkb"
             )
         found = [(name, values.dtype, values.shape) for name, values in batch.columns.items()]
         wanted = [(name, dtype, (len(batch),)) for name, dtype in self.columns]

@@ -26,7 +26,7 @@ class GeoParquet:
 
     def __init__(self, path: Path, layout: PolygonLayout) -> None:
         self._layout = layout
-        self._schema = _schema(layout)
+        self._schema, self._crs = _schema(layout), _projjson(layout.crs)
         self._box = np.array([np.inf, np.inf, -np.inf, -np.inf])
         self._file = path.open("wb")
         self._writer = pq.ParquetWriter(
@@ -52,12 +52,17 @@ class GeoParquet:
     def finish(self) -> None:
         """Write the footer."""
         self._writer.add_key_value_metadata({"geo": json.dumps(self._geo())})
-        self._writer.close()
-        self._file.close()
+        self.close()
 
     def close(self) -> None:
         """Let go of the file."""
-        self._file.close()
+        if self._file.closed:
+            return
+        try:
+            with self._file:
+                self._writer.close()
+        finally:
+            self._writer.is_open = False  # or it would write once more when it is collected
 
     def _column(self, chunk: PolygonBatch, name: str, dtype: np.dtype[Any] | None) -> Any:
         if dtype is not None:
@@ -72,7 +77,7 @@ class GeoParquet:
         column: dict[str, Any] = {
             "encoding": "WKB",
             "geometry_types": [self._layout.geometry_type],
-            "crs": _projjson(self._layout.crs),
+            "crs": self._crs,
             "orientation": "counterclockwise",
             "edges": "planar",
             "covering": {"bbox": {side: ["bbox", side] for side in _SIDES}},

@@ -120,7 +120,7 @@ class Table:
         above, page = np.empty((groups, 2), np.int64), np.empty(PAGE, np.uint8)
         for k, (start, stop) in enumerate(itertools.pairwise(cuts)):
             above[k] = self._page(), ends[stop - 1, 1]
-            inner(ends, start, stop, page)
+            inner(ends, int(start), int(stop), page)
             self._file.append(page)
         return above
 

@@ -114,7 +114,9 @@ class ThreadedWriter:
             self._open = False
             stop = GeneratorExit()
             self._thread.__exit__(type(stop), stop, None)
-            self._encoder.close()
+            # what is buffered cannot be written to a full disk, and is not wanted
+            with contextlib.suppress(OSError, pa.ArrowException):
+                self._encoder.close()
 
     def _encode(self, chunk: PolygonBatch) -> None:
         self._encoder.write(chunk, boxes(chunk, self._layout.geometry_type))
