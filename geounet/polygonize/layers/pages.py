@@ -31,8 +31,11 @@ _OVERFLOW = PAGE - 4
 
 
 @jit
-def put_be(out: Any, at: int, size: int, value: int) -> int:
-    """Write a big-endian number of ``size`` bytes; returns where the next goes."""
+def put_be(out: Any, at: Any, size: Any, value: Any) -> int:
+    """Write a big-endian number of ``size`` bytes; returns where the next goes.
+
+    Constants come as ``np.int64``, or numba compiles this once more for each of them.
+    """
     for k in range(size):
         out[at + k] = np.uint8(value >> 8 * (size - 1 - k) & 255)
     return at + size
@@ -59,7 +62,7 @@ def put_varint(out: Any, at: int, value: int) -> int:
 
 
 @jit
-def copy(out: Any, at: int, source: Any, start: int, stop: int) -> int:
+def copy(out: Any, at: int, source: Any, start: Any, stop: Any) -> int:
     """Copy bytes; returns where the next go."""
     for k in range(stop - start):
         out[at + k] = source[start + k]
@@ -93,21 +96,20 @@ def fill(  # noqa: PLR0913  arrays, not a tuple of them: see jit
         if state[CELLS] and 10 + 2 * state[CELLS] + need > state[CONTENT]:
             top = _skip(page, top, out)
             ends[full, 0], ends[full, 1] = page + top, rowid + k - 1
-            copy(out, top * PAGE, leaf, 0, PAGE)
+            seal(leaf, state)
+            copy(out, top * PAGE, leaf, np.int64(0), np.int64(PAGE))
             top, full = top + 1, full + 1
             clear(leaf, state)
         at = state[CONTENT] - need
-        put_be(leaf, 8 + 2 * state[CELLS], 2, at)
+        put_be(leaf, 8 + 2 * state[CELLS], np.int64(2), at)
         state[CELLS], state[CONTENT] = state[CELLS] + 1, at
         at = put_varint(leaf, at, size)
         at = put_varint(leaf, at, rowid + k)
         at = copy(leaf, at, rows, starts[k], starts[k] + local)
         if local < size:
             top = _skip(page, top, out)
-            put_be(leaf, at, 4, page + top)
+            put_be(leaf, at, np.int64(4), page + top)
             top = _spill(rows, starts[k] + local, starts[k + 1], page, out, top)
-        put_be(leaf, 3, 2, state[CELLS])
-        put_be(leaf, 5, 2, state[CONTENT])
     return top, full
 
 
@@ -117,7 +119,13 @@ def clear(leaf: Any, state: Any) -> None:
     leaf[:] = 0
     leaf[0] = 13
     state[CELLS], state[CONTENT] = 0, PAGE
-    put_be(leaf, 5, 2, PAGE)
+
+
+@jit
+def seal(leaf: Any, state: Any) -> None:
+    """Complete the head of a leaf."""
+    leaf[3], leaf[4] = state[CELLS] >> 8, state[CELLS] & 255
+    leaf[5], leaf[6] = state[CONTENT] >> 8, state[CONTENT] & 255
 
 
 @jit
@@ -128,11 +136,11 @@ def inner(ends: Any, start: int, stop: int, out: Any) -> None:
     content = PAGE
     for k in range(start, stop - 1):
         content -= 4 + varint_size(ends[k, 1])
-        put_be(out, 12 + 2 * (k - start), 2, content)
-        put_varint(out, put_be(out, content, 4, ends[k, 0]), ends[k, 1])
-    put_be(out, 3, 2, stop - 1 - start)
-    put_be(out, 5, 2, content)
-    put_be(out, 8, 4, ends[stop - 1, 0])
+        put_be(out, 12 + 2 * (k - start), np.int64(2), content)
+        put_varint(out, put_be(out, content, np.int64(4), ends[k, 0]), ends[k, 1])
+    put_be(out, np.int64(3), np.int64(2), stop - 1 - start)
+    put_be(out, np.int64(5), np.int64(2), content)
+    put_be(out, np.int64(8), np.int64(4), ends[stop - 1, 0])
 
 
 @jit
@@ -162,7 +170,7 @@ def _spill(rows: Any, start: int, stop: int, page: int, out: Any, top: int) -> i
         base = top * PAGE
         after = page + top + 1
         following = 0 if start + part == stop else after + (after == LOCK_PAGE)
-        copy(out, put_be(out, base, 4, following), rows, start, start + part)
+        copy(out, put_be(out, base, np.int64(4), following), rows, start, start + part)
         out[base + 4 + part : base + PAGE] = 0
         start += part
         top += 1

@@ -101,14 +101,14 @@ def _bytes(kind: int) -> int:
 def _blob_head(out: Any, at: int, srs: int, sides: Any) -> int:
     out[at], out[at + 1] = 71, 80  # "GP"
     out[at + 2], out[at + 3] = 0, 3  # version 1; little endian, with a box
-    at = _put_le(out, at + 4, 4, srs)
+    at = _put_le(out, at + 4, np.int64(4), srs)
     for k in range(4):
-        at = _put_le(out, at, 8, sides[k])
+        at = _put_le(out, at, np.int64(8), sides[k])
     return at
 
 
 @jit
-def _put_le(out: Any, at: int, size: int, value: int) -> int:
+def _put_le(out: Any, at: int, size: Any, value: int) -> int:
     for k in range(size):
         out[at + k] = np.uint8(value >> 8 * k & 255)
     return at + size

@@ -16,6 +16,7 @@ from geounet.polygonize.layers.pages import (
     clear,
     fill,
     inner,
+    seal,
 )
 
 _PAGES_AT = 28  # where the header of the file has the number of its pages
@@ -102,6 +103,7 @@ class Table:
     def finish(self) -> None:
         """Write the last leaf and the pages above it."""
         ends = np.concatenate([np.empty((0, 2), np.int64), *self._ends])
+        seal(self._leaf, self._state)
         if not len(ends):
             self._file.replace(self._root, self._leaf)
             return
