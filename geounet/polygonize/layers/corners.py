@@ -15,11 +15,15 @@ from geounet.polygonize.layers.pages import copy
 _OPEN, _CLOSE, _COMMA = 91, 93, 44  # "[", "]", ","
 
 
-def corners(chunk: PolygonBatch, geometry_type: str) -> NDArray[np.float64]:
-    """(m, 2) x and y of all corners of sound polygons."""
+def corners(
+    chunk: PolygonBatch, geometry_type: str
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """(m, 2) x and y of all corners of sound polygons, and (n + 1,) where those of each start."""
     out = np.empty((len(chunk.wkb) // 16, 2))
     wkb = np.ascontiguousarray(chunk.wkb)
-    return out[: _corners(wkb, chunk.offsets, KINDS[geometry_type], out)]
+    starts = np.zeros(len(chunk) + 1, np.int64)
+    _corners(wkb, chunk.offsets, KINDS[geometry_type], out, starts)
+    return out[: starts[-1]], starts
 
 
 def brackets(
@@ -46,7 +50,7 @@ def brackets(
 
 
 @jit
-def _corners(wkb: Any, offsets: Any, kind: int, out: Any) -> int:
+def _corners(wkb: Any, offsets: Any, kind: int, out: Any, starts: Any) -> None:
     top = 0
     for k in range(len(offsets) - 1):
         at, parts = offsets[k], 1
@@ -64,7 +68,7 @@ def _corners(wkb: Any, offsets: Any, kind: int, out: Any) -> int:
                     out[top + i, 0], out[top + i, 1] = ring[2 * i], ring[2 * i + 1]
                 at += 16 * size
                 top += size
-    return top
+        starts[k + 1] = top
 
 
 @jit

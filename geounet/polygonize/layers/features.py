@@ -18,6 +18,7 @@ from geounet.polygonize.compiled import jit
 from geounet.polygonize.layers.boxes import KINDS, u32
 from geounet.polygonize.layers.fields import BOOL, INT32, REAL, TEXT, Fields
 from geounet.polygonize.layers.pages import copy
+from geounet.polygonize.layers.room import Room
 
 _HEAD = 28  # bytes of a feature before its geometry
 
@@ -27,14 +28,14 @@ _SECOND = (8 | 12 << 16, 8 << 16)
 
 
 def features(
-    chunk: PolygonBatch, fields: Fields, order: NDArray[np.int64], geometry_type: str
+    chunk: PolygonBatch, fields: Fields, order: NDArray[np.int64], geometry_type: str, room: Room
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Features in this order, one after the other, and (n + 1,) where each starts."""
+    """Features in this order, one after the other, and (n + 1,) where each starts; in ``room``."""
     count, columns = fields.words.shape
     a_feature = _HEAD + 48 + columns * 14 + (fields.longest if TEXT in fields.kinds else 0)
     # a ring takes 4 bytes in either form, a part 9 there and at most 44 here
     geometry = len(chunk.wkb) * (1 if geometry_type == "Polygon" else 2)
-    out = np.empty((geometry + count * a_feature) // 8 * 8 + 8, np.uint8)
+    out = room.of((geometry + count * a_feature) // 8 * 8 + 8)
     starts = np.zeros(count + 1, np.int64)
     tables = fields.kinds, fields.words, fields.texts, fields.stops
     wkb = np.ascontiguousarray(chunk.wkb)

@@ -22,6 +22,7 @@ from geounet.polygonize.layers.empty import empty_file
 from geounet.polygonize.layers.features import features
 from geounet.polygonize.layers.fields import Fields
 from geounet.polygonize.layers.layout import PolygonLayout
+from geounet.polygonize.layers.room import Room
 
 _NODE = np.dtype([("box", "<f8", 4), ("offset", "<u8")])
 _WIDTH = 16  # nodes under a node, which is GDAL's and the header's
@@ -43,13 +44,13 @@ class FlatGeobuf:
                 opened.enter_context(tempfile.TemporaryFile(dir=path.parent)) for _ in range(2)
             )
             self._opened = opened.pop_all()
-        self._bytes = 0
+        self._bytes, self._room = 0, Room()
 
     def write(self, chunk: PolygonBatch, boxes: NDArray[np.float64]) -> None:
         """Take the next polygons and their (n, 4) boxes."""
         fields = Fields.of(chunk, self._layout)
         order = shelves(boxes, _WIDTH)
-        data, starts = features(chunk, fields, order, self._layout.geometry_type)
+        data, starts = features(chunk, fields, order, self._layout.geometry_type, self._room)
         self._features.write(data.data)
         nodes = np.empty(len(chunk), _NODE)
         nodes["box"], nodes["offset"] = boxes[order], self._bytes + starts[:-1]

@@ -10,15 +10,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyproj
+import shapely
 from numpy.typing import NDArray
 
 from geounet.errors import OutputError
 from geounet.polygonize.batch import PolygonBatch
 from geounet.polygonize.layers.corners import brackets, corners
+from geounet.polygonize.layers.dateline import crossing, cut
 from geounet.polygonize.layers.layout import CODE, PolygonLayout
 
 _DECIMALS = 9  # a tenth of a millimetre: 7 would bend what a drone saw
 _BETWEEN = ",\n"
+_BEFORE = '","coordinates":'
 
 
 class GeoJson:
@@ -37,6 +40,7 @@ class GeoJson:
                 pyproj.CRS.from_wkt(layout.crs), "OGC:CRS84", always_xy=True
             )
         )
+        self._projected = self._to_wgs84 is not None and not pyproj.CRS(layout.crs).is_geographic
         self._file = path.open("wb")
         head = f'{{"type":"FeatureCollection","name":{_quoted(layout.name)},"features":[\n'
         self._file.write(head.encode())
@@ -48,9 +52,7 @@ class GeoJson:
         for k, (name, dtype) in enumerate(self._layout.fields):
             parts.append(f"{',' if k else ''}{_quoted(name)}:")
             parts.append(self._column(chunk, name, dtype))
-        kind = self._layout.geometry_type
-        parts.append(f'}},"geometry":{{"type":"{kind}","coordinates":')
-        parts += [self._coordinates(chunk), "}}"]
+        parts += ['},"geometry":{"type":"', *self._geometry(chunk), "}}"]
         rows = pc.binary_join_element_wise(*parts, "")
         start, stop = np.frombuffer(rows.buffers()[1], np.int32)[[0, len(rows)]]
         skipped = 0 if self._any else len(_BETWEEN)
@@ -81,9 +83,24 @@ class GeoJson:
         text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
         return pc.if_else(pc.is_finite(values), text, "null")
 
-    def _coordinates(self, chunk: PolygonBatch) -> Any:
+    def _geometry(self, chunk: PolygonBatch) -> tuple[Any, str, Any]:
+        """The type of each geometry (of all, where it is one), and their coordinates."""
+        kind = self._layout.geometry_type
+        xy, starts = corners(chunk, kind)
+        placed = self._placed(xy)
+        texts = self._coordinates(chunk, placed.reshape(-1))
+        # where coordinates are longitudes from the first, an edge is what it says it is
+        across = crossing(xy, placed, starts, self._placed) if self._projected else ()
+        if not len(across):
+            return kind, _BEFORE, texts
+        kinds, texts = np.full(len(chunk), kind, object), texts.to_numpy(zero_copy_only=False)
+        for index in across:
+            found = json.loads(shapely.to_geojson(cut(chunk, int(index), self._placed)))
+            kinds[index], texts[index] = found["type"], json.dumps(found["coordinates"])
+        return pa.array(kinds), _BEFORE, pa.array(texts)
+
+    def _coordinates(self, chunk: PolygonBatch, flat: NDArray[np.float64]) -> Any:
         """(n,) the member ``coordinates`` of each polygon."""
-        flat = self._placed(corners(chunk, self._layout.geometry_type)).reshape(-1)
         numbers = pa.array(flat).cast(pa.string())
         stops = np.frombuffer(numbers.buffers()[1], np.int32)[: len(flat) + 1]
         texts = np.frombuffer(numbers.buffers()[2], np.uint8)

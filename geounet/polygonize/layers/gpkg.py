@@ -16,6 +16,7 @@ from geounet.polygonize.layers.empty import empty_file
 from geounet.polygonize.layers.fields import Fields
 from geounet.polygonize.layers.layout import PolygonLayout
 from geounet.polygonize.layers.pages import PAGE
+from geounet.polygonize.layers.room import Room
 from geounet.polygonize.layers.rows import rows
 from geounet.polygonize.layers.rtree import RTree
 from geounet.polygonize.layers.tables import PageFile, Table
@@ -29,7 +30,7 @@ class GeoPackage:
 
     def __init__(self, path: Path, layout: PolygonLayout) -> None:
         self._path, self._layout = path, layout
-        self._count = 0
+        self._count, self._room = 0, Room()
         self._box = np.array([np.inf, np.inf, -np.inf, -np.inf])
         # 1.4 makes GDAL up to 3.6 warn at each opening
         path.write_bytes(empty_file(layout, "GPKG", options={"VERSION": "1.3"}))
@@ -44,7 +45,7 @@ class GeoPackage:
     def write(self, chunk: PolygonBatch, boxes: NDArray[np.float64]) -> None:
         """Take the next polygons and their (n, 4) boxes."""
         fields = Fields.of(chunk, self._layout)
-        self._table.add(*rows(chunk, boxes, fields, self._srs), self._count + 1)
+        self._table.add(*rows(chunk, boxes, fields, self._srs, self._room), self._count + 1)
         self._index.add(boxes)
         self._count += len(chunk)
         np.minimum(self._box[:2], boxes[:, :2].min(axis=0), out=self._box[:2])

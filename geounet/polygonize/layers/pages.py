@@ -64,8 +64,10 @@ def put_varint(out: Any, at: int, value: int) -> int:
 @jit
 def copy(out: Any, at: int, source: Any, start: Any, stop: Any) -> int:
     """Copy bytes; returns where the next go."""
-    for k in range(stop - start):
-        out[at + k] = source[start + k]
+    # unsigned: what may be negative is asked for its sign at each byte, and not copied in blocks
+    to, first = np.uint64(at), np.uint64(start)
+    for k in range(np.uint64(stop - start)):
+        out[to + k] = source[first + k]
     return at + stop - start
 
 

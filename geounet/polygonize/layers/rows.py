@@ -15,17 +15,18 @@ from geounet.polygonize.batch import PolygonBatch
 from geounet.polygonize.compiled import jit
 from geounet.polygonize.layers.fields import REAL, TEXT, Fields
 from geounet.polygonize.layers.pages import copy, put_be, put_varint, varint_size
+from geounet.polygonize.layers.room import Room
 
 _BLOB_HEAD = 40
 
 
 def rows(
-    chunk: PolygonBatch, boxes: NDArray[np.float64], fields: Fields, srs: int
+    chunk: PolygonBatch, boxes: NDArray[np.float64], fields: Fields, srs: int, room: Room
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Records of the polygons, one after the other, and (n + 1,) where each starts."""
+    """Records of the polygons, one after the other, and (n + 1,) where each starts; in ``room``."""
     count, columns = fields.words.shape
     a_row = _BLOB_HEAD + 10 + columns * 17 + (fields.longest if TEXT in fields.kinds else 0)
-    out = np.empty(len(chunk.wkb) + count * a_row, np.uint8)
+    out = room.of(len(chunk.wkb) + count * a_row)
     starts = np.zeros(count + 1, np.int64)
     # west, east, south, north
     sides = np.ascontiguousarray(boxes[:, [0, 2, 1, 3]]).view(np.int64)

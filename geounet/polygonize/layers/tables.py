@@ -18,6 +18,7 @@ from geounet.polygonize.layers.pages import (
     inner,
     seal,
 )
+from geounet.polygonize.layers.room import Room
 
 _PAGES_AT = 28  # where the header of the file has the number of its pages
 
@@ -69,7 +70,7 @@ class Table:
     """
 
     def __init__(self, file: PageFile, root: int) -> None:
-        self._file, self._root = file, root
+        self._file, self._root, self._room = file, root, Room()
         self._leaf, self._state = np.empty(PAGE, np.uint8), np.empty(2, np.int64)
         clear(self._leaf, self._state)
         self._ends: list[NDArray[np.int64]] = []
@@ -87,7 +88,7 @@ class Table:
         spilling = int((size > PAGE - 35).sum())
         # two leaves that follow each other hold more than a page, or else they were one
         most = 3 * (int(size.sum()) + 24 * len(size)) // (PAGE - 8) + spilling + 6
-        out, ends = np.empty(most * PAGE, np.uint8), np.empty((most, 2), np.int64)
+        out, ends = self._room.of(most * PAGE), np.empty((most, 2), np.int64)
         pages, full = fill(
             self._leaf, self._state, rows, starts, first, self._file.next_page, out, ends
         )
