@@ -1,0 +1,55 @@
+"""Files of GDAL's without a polygon, or with one: what is then filled without GDAL."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+import pyogrio
+import shapely
+from pyogrio.errors import DataSourceError
+
+from geounet.errors import OutputError
+from geounet.polygonize.layers.layout import PolygonLayout
+
+
+def empty_file(
+    layout: PolygonLayout, driver: str, *, polygons: int = 0, options: dict[str, str] | None = None
+) -> bytes:
+    """A layer of this layout, as GDAL makes it in memory; its values are 0.
+
+    Raises:
+        OutputError: GDAL refuses its name or its CRS.
+    """
+    buffer = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            # without a CRS is what was asked for
+            warnings.filterwarnings("ignore", message="'crs' was not provided")
+            pyogrio.raw.write(
+                buffer,
+                _geometry(layout, polygons),
+                [_values(dtype, polygons) for _, dtype in layout.fields],
+                [name for name, _ in layout.fields],
+                layer=layout.name,
+                driver=driver,
+                geometry_type=layout.geometry_type,
+                crs=layout.crs,
+                dataset_options=options or {},
+            )
+    except (DataSourceError, RuntimeError, ValueError) as error:
+        line = " ".join(str(error).split())[:160]
+        raise OutputError(f"a layer {layout.name!r} cannot be made ({line})") from error
+    return buffer.getvalue()
+
+
+def _geometry(layout: PolygonLayout, count: int) -> Any:
+    square = shapely.box(0, 0, 1, 1)
+    shape = square if layout.geometry_type == "Polygon" else shapely.MultiPolygon([square])
+    return np.array([shapely.to_wkb(shape)] * count, object)
+
+
+def _values(dtype: np.dtype[Any] | None, count: int) -> Any:
+    return np.array(["x"] * count, object) if dtype is None else np.zeros(count, dtype)
