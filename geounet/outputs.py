@@ -11,18 +11,17 @@ from types import TracebackType
 from typing import Self
 
 from affine import Affine
+from odc.geo.geobox import GeoBox
 
 from geounet import qgis
-from geounet.area import PixelAreas
 from geounet.bundle import Bundle
 from geounet.classes import NODATA, ClassScheme
 from geounet.errors import OutputError
 from geounet.options import SegmentOptions
-from geounet.polygonize import PolygonLayerWriter, PolygonLayout, StripPolygonizer, layer_name
+from geounet.polygonize import PolygonLayout, StripPolygonizer, Tracing, layer_name, open_layer
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
-from geounet.totals import in_parts
 from geounet.writer import RasterLayout, StripWriter, lost_crs
 
 
@@ -100,7 +99,7 @@ class Outputs:
                 if paths.confidence is None
                 else self._writer(paths.confidence, opened, classes=False)
             )
-            self._polygons = None if paths.polygons is None else self._layer(paths.polygons)
+            self._polygons = None if paths.polygons is None else self._layer(paths.polygons, opened)
             self._raster = self._writer(paths.raster, opened, classes=True)
             self._opened = opened.pop_all()
 
@@ -158,17 +157,19 @@ class Outputs:
             texts[stage(aux_path(paths.confidence))] = qgis.aux_xml(srs=srs)
         return texts
 
-    def _layer(self, final: Path) -> _ClassPolygons:
-        crs = self._scene.geobox.crs
-        layout = PolygonLayout(
-            name=layer_name(final.stem),
-            scheme=self._scheme,
-            crs=None if crs is None else crs.to_wkt(),
-            style=qgis.polygon_qml(self._scheme),
-            areas=crs is not None,
-            confidence=self._paths.confidence is not None,
+    def _layer(self, final: Path, opened: contextlib.ExitStack) -> _ClassPolygons:
+        polygons = _ClassPolygons(
+            self._staging.stage(final),
+            layer_name(final.stem),
+            self._scheme,
+            Tracing(
+                geobox=shown_grid(self._scene),
+                nodata=NODATA,
+                confidence=self._paths.confidence is not None,
+            ),
         )
-        return _ClassPolygons(PolygonLayerWriter(self._staging.stage(final), layout), self._scene)
+        opened.callback(polygons.abort)
+        return polygons
 
     def _writer(self, final: Path, opened: contextlib.ExitStack, *, classes: bool) -> StripWriter:
         layout = RasterLayout(
@@ -187,25 +188,37 @@ class Outputs:
 class _ClassPolygons:
     """Strips into a polygon layer."""
 
-    def __init__(self, layer: PolygonLayerWriter, scene: SceneInfo) -> None:
-        self._layer = layer
-        self._areas = PixelAreas(scene.geobox)
-        # QGIS shows a raster without a place with its rows growing downwards from 0
-        affine = scene.geobox.affine if scene.georeferenced else Affine.scale(1, -1)
-        self._tracer = StripPolygonizer(width=scene.width, affine=affine, nodata=NODATA)
+    def __init__(self, path: Path, name: str, scheme: ClassScheme, tracing: Tracing) -> None:
+        self._tracer = StripPolygonizer(tracing)
+        crs = tracing.geobox.crs
+        layout = PolygonLayout(
+            name=name,
+            columns=tracing.columns,
+            names=dict(zip(scheme.codes, scheme.names, strict=True)),
+            crs=None if crs is None else crs.to_wkt(),
+            style=qgis.polygon_qml(scheme),
+        )
+        self._layer = open_layer(path, layout)
 
     def write(self, strip: Strip) -> None:
         """Take the next strip."""
-        for part in in_parts(strip):
-            batch = self._tracer.write(
-                part.labels, areas=self._areas(part.window), confidence=part.confidence
-            )
-            self._layer.write(batch)
+        self._layer.write(self._tracer.write(strip.labels, strip.confidence))
 
     def finish(self) -> None:
         """Complete the layer."""
         self._layer.write(self._tracer.finish())
         self._layer.finish()
+
+    def abort(self) -> None:
+        """Let go of the file."""
+        self._layer.abort()
+
+
+def shown_grid(scene: SceneInfo) -> GeoBox:
+    """Where its polygons lie: QGIS shows a raster without a place with its rows down from 0."""
+    if scene.georeferenced:
+        return scene.geobox
+    return GeoBox(scene.geobox.shape, Affine.scale(1, -1), None)
 
 
 def provenance(bundle: Bundle) -> dict[str, str]:

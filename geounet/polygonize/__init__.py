@@ -1,6 +1,27 @@
-"""From strips of labels to polygons, in bounded memory."""
+"""From strips of labels to polygons and their layers, in bounded memory."""
 
-from geounet.polygonize.layer import PolygonLayerWriter, PolygonLayout, layer_name
-from geounet.polygonize.tracer import PolygonBatch, StripPolygonizer
+from geounet.polygonize.band import Tolerance
+from geounet.polygonize.batch import PolygonBatch
+from geounet.polygonize.layers import (
+    SUFFIXES,
+    LayerWriter,
+    PolygonLayout,
+    check_suffix,
+    layer_name,
+    open_layer,
+)
+from geounet.polygonize.tracer import StripPolygonizer
+from geounet.polygonize.tracing import Tracing
 
-__all__ = ["PolygonBatch", "PolygonLayerWriter", "PolygonLayout", "StripPolygonizer", "layer_name"]
+__all__ = [
+    "SUFFIXES",
+    "LayerWriter",
+    "PolygonBatch",
+    "PolygonLayout",
+    "StripPolygonizer",
+    "Tolerance",
+    "Tracing",
+    "check_suffix",
+    "layer_name",
+    "open_layer",
+]

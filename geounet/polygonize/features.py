@@ -57,7 +57,7 @@ class Features:
             "class": rings.label,
             "pixels": pixels,
             "area_m2": area,
-            "confidence": score / pixels,
+            "confidence": (score / pixels).round(1),
             "confidence_min": rings.notes[:, 1],
             "touches_edge": rings.notes[:, 0],
         }

@@ -5,7 +5,7 @@ thread of their own and without the interpreter's lock for nearly all of the tim
 """
 
 from geounet.polygonize.layers.formats import SUFFIXES, check_suffix, open_layer
-from geounet.polygonize.layers.layout import PolygonLayout
+from geounet.polygonize.layers.layout import PolygonLayout, layer_name
 from geounet.polygonize.layers.writer import LayerWriter
 
-__all__ = ["SUFFIXES", "LayerWriter", "PolygonLayout", "check_suffix", "open_layer"]
+__all__ = ["SUFFIXES", "LayerWriter", "PolygonLayout", "check_suffix", "layer_name", "open_layer"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,7 +31,7 @@ class PolygonLayout:
     """Name, CRS, style and columns of a layer."""
 
     name: str
-    """Layer name, see :func:`geounet.polygonize.layer.layer_name`."""
+    """Layer name, see :func:`layer_name`."""
     columns: tuple[tuple[str, np.dtype[Any]], ...]
     """Name and type of each column of the batches, in order; types as in ``DTYPES``."""
     names: Mapping[int, str] | None = None
@@ -120,6 +121,16 @@ class PolygonLayout:
                 f"a batch of {len(batch)} polygons has the columns {_told(found)}; the layer has"
                 f" {_told(wanted)}"
             )
+
+
+def layer_name(stem: str) -> str:
+    """A name that GeoPackage allows, from the name of a file.
+
+    GDAL refuses names that begin with ``gpkg`` or with punctuation, SQLite those that begin with
+    ``sqlite_``; the styles have a table of their own.
+    """
+    reserved = stem.lower().startswith(("gpkg", "sqlite_")) or stem.lower() == "layer_styles"
+    return f"classes_{stem}" if reserved or not re.match(r"\w", stem) else stem
 
 
 def _falls(offsets: NDArray[np.int64]) -> bool:
