@@ -57,12 +57,12 @@ class GeoPackage:
         Raises:
             OutputError: Polygons are missing.
         """
-        root = self._index.finish()
+        self._index.finish()
         self._table.finish()
         self._file.finish()
-        if root is not None:
+        if self._count:
             with _database(self._path) as database:
-                self._describe(database, root)
+                self._describe(database)
         found, indexed = self._counted()
         if (found, indexed) != (self._count, self._count):
             raise OutputError(
@@ -89,9 +89,8 @@ class GeoPackage:
             roots = dict(database.execute("SELECT name, rootpage FROM sqlite_master"))
         return roots, srs
 
-    def _describe(self, database: sqlite3.Connection, root: bytes) -> None:
+    def _describe(self, database: sqlite3.Connection) -> None:
         name = self._layout.name
-        database.execute(f"INSERT INTO {_quoted(f'rtree_{name}_geom_node')} VALUES (1, ?)", (root,))  # noqa: S608
         database.execute("INSERT INTO sqlite_sequence VALUES (?, ?)", (name, self._count))
         database.execute(
             "UPDATE gpkg_ogr_contents SET feature_count = ? WHERE table_name = ?",

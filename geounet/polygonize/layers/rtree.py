@@ -40,6 +40,8 @@ class RTree:
         self._count = self._written = 0
         self._next = _ROOT + 1
         self._above: list[NDArray[np.float32]] = []
+        # the root is the first row, and known last
+        self._nodes.add_equal(_records(np.zeros((1, NODE_BYTES), np.uint8)), _ROOT)
 
     def add(self, boxes: NDArray[np.float64]) -> None:
         """Take the (n, 4) boxes of the next polygons."""
@@ -52,8 +54,8 @@ class RTree:
             if self._count - self._written == RUN:
                 self._flush()
 
-    def finish(self) -> bytes | None:
-        """Write what is left; gives the root node, which has the first row of its table."""
+    def finish(self) -> None:
+        """Write what is left."""
         self._flush()
         boxes = np.concatenate([np.empty((0, 4), np.float32), *self._above])
         first, depth = _ROOT + 1, 1
@@ -64,12 +66,11 @@ class RTree:
             self._parents.add_equal(_pairs(above), int(numbers[0]))
             depth += 1
         self._parents.add_equal(_pairs(np.full(len(boxes), _ROOT)), first)
+        if len(boxes):
+            numbers, node = np.arange(first, first + len(boxes)), np.zeros(len(boxes), np.int64)
+            self._nodes.amend_first(_blobs(numbers, boxes, node, np.zeros(1, np.int64), depth)[0])
         for table in (self._nodes, self._rows, self._parents):
             table.finish()
-        if not len(boxes):
-            return None
-        numbers, node = np.arange(first, first + len(boxes)), np.zeros(len(boxes), np.int64)
-        return _blobs(numbers, boxes, node, np.zeros(1, np.int64), depth).tobytes()
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -92,8 +93,7 @@ class RTree:
         starts = np.searchsorted(place, np.arange(count))
         numbers, boxes = numbers[order], boxes[order]
         blobs = _blobs(numbers, boxes, place, starts, 0)
-        head = np.broadcast_to(np.frombuffer(_NODE_HEAD, np.uint8), (count, len(_NODE_HEAD)))
-        self._nodes.add_equal(np.concatenate([head, blobs], axis=1), self._next)
+        self._nodes.add_equal(_records(blobs), self._next)
         node = np.empty(len(boxes), np.int64)
         node[order] = self._next + place
         self._next += count
@@ -118,6 +118,12 @@ def _blobs(
     head[:, 0], head[:, 1] = depth, np.bincount(place, minlength=len(starts))
     flat = cells.view(np.uint8).reshape(len(starts), -1)
     return np.concatenate([head.view(np.uint8), flat], axis=1)
+
+
+def _records(blobs: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n, bytes) records of nodes."""
+    head = np.broadcast_to(np.frombuffer(_NODE_HEAD, np.uint8), (len(blobs), len(_NODE_HEAD)))
+    return np.concatenate([head, blobs], axis=1)
 
 
 def _pairs(values: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -40,8 +40,8 @@ class PageFile:
         self.next_page += len(pages) // PAGE
 
     def replace(self, page: int, content: NDArray[np.uint8]) -> None:
-        """Write another content to a page that is there."""
-        self._file.seek((page - 1) * PAGE)
+        """Write other bytes at the end of a page that is there."""
+        self._file.seek(page * PAGE - len(content))
         self._write(content)
         self._file.seek(0, 2)
 
@@ -100,6 +100,14 @@ class Table:
         """Add rows whose records, (n, bytes), have one length."""
         count, size = records.shape
         self.add(records.reshape(-1), np.arange(count + 1, dtype=np.int64) * size, first)
+
+    def amend_first(self, tail: NDArray[np.uint8]) -> None:
+        """Replace the last bytes of the first row, which lies at the very end of its leaf."""
+        pages = [ends[0, 0] for ends in self._ends if len(ends)]
+        if pages:
+            self._file.replace(int(pages[0]), tail)
+        else:
+            self._leaf[PAGE - len(tail) :] = tail
 
     def finish(self) -> None:
         """Write the last leaf and the pages above it."""
