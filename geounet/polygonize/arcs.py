@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import DOWN, LEFT, NONE, RIGHT, ROW, UP
 
 LOOP = -2
@@ -36,18 +36,20 @@ class Arcs(NamedTuple):
     """(arcs,) sum of column * rows upwards: over all halves of a region, its number of pixels."""
 
 
-@jit
-def _label_beside(labels: Any, row: int, vertex: int, direction: int, side: int) -> int:
-    """The label at the left (0) or the right (1) of the edge that leaves a vertex."""
+@callee
+def _labels_beside(labels: Any, row: int, vertex: int, direction: int, sides: Any) -> None:
+    """The labels at the left and at the right of the edge that leaves a vertex."""
     i = (vertex >> ROW) - row
     c = vertex & 0xFFFFFFFF
+    above, below = labels[i], labels[i + 1]
     if direction == RIGHT:
-        return labels[i + side, c + 1]
-    if direction == LEFT:
-        return labels[i + 1 - side, c]
-    if direction == UP:
-        return labels[i, c + side]
-    return labels[i + 1, c + 1 - side]
+        sides[0], sides[1] = above[c + 1], below[c + 1]
+    elif direction == LEFT:
+        sides[0], sides[1] = below[c], above[c]
+    elif direction == UP:
+        sides[0], sides[1] = above[c], above[c + 1]
+    else:
+        sides[0], sides[1] = below[c + 1], below[c]
 
 
 @jit
@@ -92,7 +94,6 @@ def trace_arcs(  # noqa: PLR0913, PLR0915
                 if edges[start] & (1 << direction) == 0 or links[start, direction] < 0:
                     continue
                 here, at = links[start, direction], vertex[start]
-                beside = at
             else:
                 port = start - size
                 if ports[port] < 0:
@@ -106,8 +107,7 @@ def trace_arcs(  # noqa: PLR0913, PLR0915
                     sides[arc, 0] = labels[-1, port - columns]
                     sides[arc, 1] = labels[-1, port - columns + 1]
             if start < size:
-                sides[arc, 0] = _label_beside(labels, row, beside, direction, 0)
-                sides[arc, 1] = _label_beside(labels, row, beside, direction, 1)
+                _labels_beside(labels, row, at, direction, sides[arc])
             span[arc, 0] = top
             vertices[top] = at
             top += 1
@@ -152,8 +152,7 @@ def trace_arcs(  # noqa: PLR0913, PLR0915
         if along[start, 0] != NONE or edges[start] not in (3, 5, 6, 9, 10, 12):
             continue
         # the first corner of a loop from the top left: to the right and down
-        sides[arc, 0] = _label_beside(labels, row, vertex[start], RIGHT, 0)
-        sides[arc, 1] = _label_beside(labels, row, vertex[start], RIGHT, 1)
+        _labels_beside(labels, row, vertex[start], np.int64(RIGHT), sides[arc])
         span[arc, 0] = top
         at = vertex[start]
         vertices[top] = at

@@ -15,7 +15,6 @@ from geounet.polygonize.faces import RING, join_notches, join_pinches, trace_pat
 from geounet.polygonize.regions import (
     add_notes,
     closed_features,
-    list_sets,
     number_sets,
     sum_paths,
 )
@@ -160,7 +159,7 @@ class BandTracer:
         half_notes = np.zeros((2 * len(arcs.span), 2), np.int32)
         width = labels.shape[1] - 2
         mark_edges(arcs.span, arcs.sides, arcs.vertices, width, self.height, half_notes)
-        sum_paths(paths.halves, paths.span, paths.region_of, arcs.pixels, sums[:, 0])
+        sum_paths(paths.halves, paths.span, paths.region_of, arcs.pixels.astype(float), sums[:, 0])
         if self.areas is not None:
             areas = self.areas(row, len(labels) - 1, arcs.span, arcs.vertices)
             sum_paths(paths.halves, paths.span, paths.region_of, areas, sums[:, 1])
@@ -284,9 +283,9 @@ def _paths(corners: _Corners, arcs: Arcs, *, diagonal: bool) -> _Paths:
 
 
 def _by_set(set_of: NDArray[np.int32], sets: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    start, order = np.empty(sets + 1, np.int64), np.empty(len(set_of), np.int32)
-    list_sets(set_of, start, order)
-    return start, order
+    """Where each set starts in a list of all items by set, and that list."""
+    start = np.concatenate([[0], np.bincount(set_of, minlength=sets).cumsum()])
+    return start, np.argsort(set_of, kind="stable").astype(np.int32)
 
 
 def _simplify(arcs: Arcs, corners: _Corners, row: int, height: int, tolerance: Tolerance) -> None:

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from geounet.polygonize.arcs import LOOP
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import DOWN, LEFT, NONE, OUTSIDE, RIGHT, UP
 
 RING = -1
 """Port of a path that has none."""
 
 
-@jit
+@callee
 def find(parents: Any, item: int) -> int:
     """Root of an item, with path halving."""
     while parents[item] != item:
@@ -28,7 +28,7 @@ def find(parents: Any, item: int) -> int:
     return item
 
 
-@jit
+@callee
 def _next_half(size: int, edges: Any, links: Any, ends: Any, half: int) -> tuple[int, int, bool]:
     """The half after this one, or NONE and the port where it ends; whether it turned at a pinch."""
     arc = half >> 1
@@ -112,7 +112,7 @@ def trace_paths(
     return paths
 
 
-@jit
+@callee
 def half_leaving(size: int, along: Any, links: Any, ports: Any, at: int, way: int) -> int:
     """The half that leaves a corner in a direction; or a port, from which there is but one."""
     if at >= size:
@@ -122,10 +122,10 @@ def half_leaving(size: int, along: Any, links: Any, ports: Any, at: int, way: in
     return 2 * along[at, 0] + (along[at, 1] != way)
 
 
-@jit
+@callee
 def _united(parents: Any, a: int, b: int) -> None:
     """Unite two sets; the first item of a set is its root."""
-    one, other = find(parents, a), find(parents, b)
+    one, other = find(parents, np.int64(a)), find(parents, np.int64(b))
     if one < other:
         parents[other] = one
     else:
@@ -144,8 +144,8 @@ def join_notches(
 ) -> None:
     """Unite the paths that bound the same region, of which each notch knows two."""
     for k in range(len(notches)):
-        one = path_of[half_leaving(size, along, links, ports, notches[k, 0], RIGHT)]
-        other = path_of[half_leaving(size, along, links, ports, notches[k, 1], DOWN)]
+        one = path_of[half_leaving(size, along, links, ports, notches[k, 0], np.int64(RIGHT))]
+        other = path_of[half_leaving(size, along, links, ports, notches[k, 1], np.int64(DOWN))]
         _united(parents, one, other)
 
 

@@ -11,7 +11,7 @@ from geounet.polygonize.band import Rings
 from geounet.polygonize.batch import PolygonBatch
 from geounet.polygonize.perimeters import Perimeters
 from geounet.polygonize.tracing import Tracing
-from geounet.polygonize.wkb import wkb_size, write_features
+from geounet.polygonize.wkb import wkb_offsets, write_features
 
 
 class Features:
@@ -32,13 +32,10 @@ class Features:
         if not len(rings.label):
             return []
         multi = self._tracing.diagonal
-        offsets = np.empty(len(rings.label) + 1, np.int64)
-        stops = rings.stops, rings.part_stops, rings.feature_stops
-        wkb = np.empty(wkb_size(*stops, multi, offsets), np.uint8)
-        _, *others = stops
-        write_features(
-            rings.vertices, rings.stops, rings.outer, *others, multi, self._affine, wkb
-        )
+        ends = rings.part_stops, rings.feature_stops
+        offsets = wkb_offsets(rings.stops, *ends, multi=multi)
+        wkb = np.empty(int(offsets[-1]), np.uint8)
+        write_features(rings.vertices, rings.stops, rings.outer, *ends, multi, self._affine, wkb)
         return [PolygonBatch(wkb=wkb, offsets=offsets, columns=self._columns(rings))]
 
     def joined(self, batches: Sequence[PolygonBatch]) -> PolygonBatch:

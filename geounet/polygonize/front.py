@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import NONE, ROW
 from geounet.polygonize.faces import RING, find
 from geounet.polygonize.regions import copy_path
@@ -73,30 +73,30 @@ class Front(NamedTuple):
     """(features, 5) number of parts, open ends, first and last part, label."""
 
 
-@jit
-def _take(used: Any, pool: int, free: Any) -> int:
-    if used[pool, 1] > 0:
-        used[pool, 1] -= 1
-        return np.int64(free[used[pool, 1]])
-    used[pool, 0] += 1
-    return used[pool, 0] - 1
+@callee
+def _take(used: Any, free: Any) -> int:
+    if used[1] > 0:
+        used[1] -= 1
+        return np.int64(free[used[1]])
+    used[0] += 1
+    return used[0] - 1
 
 
-@jit
-def _give(used: Any, pool: int, free: Any, slot: int) -> None:
-    free[used[pool, 1]] = slot
-    used[pool, 1] += 1
+@callee
+def _give(used: Any, free: Any, slot: int) -> None:
+    free[used[1]] = slot
+    used[1] += 1
 
 
-@jit
+@callee
 def _pack(f: Any, raw: Any, size: int, free: int) -> int:
     """A chunk of these vertices.
 
     A step is (zigzag << 2 | kind) in 7 bits a byte, the last byte below 128; kind 0 along a row, 1
     along a column, 2 both, with a second number.
     """
-    chunk = _take(f.used, CHUNKS, f.free_chunks)
-    block = _take(f.used, BLOCKS, f.free_blocks)
+    chunk = _take(f.used[CHUNKS], f.free_chunks)
+    block = _take(f.used[BLOCKS], f.free_blocks)
     f.chunk_vertex[chunk] = raw[0]
     f.chunks[chunk, 0], f.chunks[chunk, 1] = size, block
     f.chunks[chunk, 2], f.chunks[chunk, 3] = NONE, free
@@ -110,7 +110,7 @@ def _pack(f: Any, raw: Any, size: int, free: int) -> int:
             value = (2 * step if step >= 0 else -2 * step - 1) << 2 | kind
             while True:
                 if at == PAYLOAD:
-                    following = _take(f.used, BLOCKS, f.free_blocks)
+                    following = _take(f.used[BLOCKS], f.free_blocks)
                     f.block_next[block] = following
                     block, at = following, 0
                 block_bytes[block, at] = value if value < 128 else value & 127 | 128
@@ -122,7 +122,7 @@ def _pack(f: Any, raw: Any, size: int, free: int) -> int:
     return chunk
 
 
-@jit
+@callee
 def _unpack(f: Any, chunk: int, raw: Any, top: int) -> int:
     """Append the vertices of a chunk, which is freed."""
     block, at = np.int64(f.chunks[chunk, 1]), 0
@@ -138,7 +138,7 @@ def _unpack(f: Any, chunk: int, raw: Any, top: int) -> int:
             while True:
                 if at == PAYLOAD:
                     after = np.int64(f.block_next[block])
-                    _give(f.used, BLOCKS, f.free_blocks, block)
+                    _give(f.used[BLOCKS], f.free_blocks, block)
                     block, at = after, 0
                 byte = np.int64(block_bytes[block, at])
                 at += 1
@@ -158,19 +158,19 @@ def _unpack(f: Any, chunk: int, raw: Any, top: int) -> int:
                 break
         raw[top] = row << ROW | col
         top += 1
-    _give(f.used, BLOCKS, f.free_blocks, block)
-    _give(f.used, CHUNKS, f.free_chunks, chunk)
+    _give(f.used[BLOCKS], f.free_blocks, block)
+    _give(f.used[CHUNKS], f.free_chunks, chunk)
     return top
 
 
-@jit
+@callee
 def _new_end(f: Any, chunk: int, region: int) -> int:
-    end = _take(f.used, ENDS, f.free_ends)
+    end = _take(f.used[ENDS], f.free_ends)
     f.ends[end, 1], f.ends[end, 2] = chunk, region
     return end
 
 
-@jit
+@callee
 def _merge(f: Any, a: int, b: int) -> int:
     """One feature of two; the shorter list of parts is put after the other."""
     if a == b:
@@ -187,11 +187,11 @@ def _merge(f: Any, a: int, b: int) -> int:
     one[LAST_PART] = other[LAST_PART]
     one[COUNT] += other[COUNT]
     one[OPEN] += other[OPEN]
-    _give(f.used, FEATURES, f.free_features, b)
+    _give(f.used[FEATURES], f.free_features, b)
     return a
 
 
-@jit
+@callee
 def _unlink(f: Any, part: int) -> None:
     """Take a part out of its feature, which has others."""
     feature, before, after = f.features[f.parts[part, FEATURE]], f.parts[part, BEFORE], f.parts[part, AFTER]
@@ -206,7 +206,7 @@ def _unlink(f: Any, part: int) -> None:
     feature[COUNT] -= 1
 
 
-@jit
+@callee
 def _unite(f: Any, a: int, b: int, dropped: Any, count: int) -> int:
     """One part of two; the other is freed when nothing refers to it any more."""
     a, b = find(f.parents, a), find(f.parents, b)
@@ -231,16 +231,16 @@ def _unite(f: Any, a: int, b: int, dropped: Any, count: int) -> int:
     return count + 1
 
 
-@jit
+@callee
 def _open(f: Any, part: int, ends: int) -> None:
     """Add to the open ends of a part's feature."""
     f.features[f.parts[find(f.parents, part), FEATURE], OPEN] += ends
 
 
-@jit
+@callee
 def _hang(f: Any, part: int, chunk: int) -> None:
     """A closed ring of a part."""
-    ring = _take(f.used, RINGS, f.free_rings)
+    ring = _take(f.used[RINGS], f.free_rings)
     f.rings[ring, 0], f.rings[ring, 1] = chunk, NONE
     record = f.parts[find(f.parents, part)]
     if record[FIRST] == NONE:
@@ -250,7 +250,7 @@ def _hang(f: Any, part: int, chunk: int) -> None:
     record[LAST] = ring
 
 
-@jit
+@callee
 def _join_strand(
     f: Any, heads: Any, tails: Any, part: int, chunk: int, entry: int, leave: int, dropped: Any, count: int
 ) -> int:
@@ -259,39 +259,39 @@ def _join_strand(
     above = entry < columns, leave < columns
     if above[0] and above[1]:
         tail, head = np.int64(tails[0, entry]), np.int64(heads[0, leave])
-        count = _unite(f, part, f.ends[tail, 2], dropped, count)
-        count = _unite(f, part, f.ends[head, 2], dropped, count)
+        count = _unite(f, part, np.int64(f.ends[tail, 2]), dropped, count)
+        count = _unite(f, part, np.int64(f.ends[head, 2]), dropped, count)
         f.chunks[f.ends[tail, 1], 2] = chunk
         first, last = np.int64(f.ends[tail, 0]), np.int64(f.ends[head, 0])
         if first == head:
-            _hang(f, part, f.ends[head, 1])
+            _hang(f, part, np.int64(f.ends[head, 1]))
         else:
             f.chunks[chunk, 2] = f.ends[head, 1]
             f.ends[first, 0], f.ends[last, 0] = last, first
-        _give(f.used, ENDS, f.free_ends, tail)
-        _give(f.used, ENDS, f.free_ends, head)
-        _open(f, part, -2)
+        _give(f.used[ENDS], f.free_ends, tail)
+        _give(f.used[ENDS], f.free_ends, head)
+        _open(f, part, np.int64(-2))
     elif above[0]:
         tail = np.int64(tails[0, entry])
-        count = _unite(f, part, f.ends[tail, 2], dropped, count)
+        count = _unite(f, part, np.int64(f.ends[tail, 2]), dropped, count)
         f.chunks[f.ends[tail, 1], 2] = chunk
         f.ends[tail, 1] = chunk
         tails[1, leave - columns] = tail
     elif above[1]:
         head = np.int64(heads[0, leave])
-        count = _unite(f, part, f.ends[head, 2], dropped, count)
+        count = _unite(f, part, np.int64(f.ends[head, 2]), dropped, count)
         f.chunks[chunk, 2] = f.ends[head, 1]
         f.ends[head, 1] = chunk
         heads[1, entry - columns] = head
     else:
         head, tail = _new_end(f, chunk, part), _new_end(f, chunk, part)
         f.ends[head, 0], f.ends[tail, 0] = tail, head
-        _open(f, part, 2)
+        _open(f, part, np.int64(2))
         heads[1, entry - columns], tails[1, leave - columns] = head, tail
     return count
 
 
-@jit
+@callee
 def _free_ends(halves: Any, path: Any, ports: Any, span: Any, columns: int) -> int:
     """Which ends of a path are no corner: an arc from an upper port that is one has one vertex."""
     if ports[1] == RING:
@@ -305,18 +305,18 @@ def _free_ends(halves: Any, path: Any, ports: Any, span: Any, columns: int) -> i
     return free
 
 
-@jit
+@callee
 def _new_feature(f: Any, label: int) -> int:
-    feature = _take(f.used, FEATURES, f.free_features)
+    feature = _take(f.used[FEATURES], f.free_features)
     record = f.features[feature]
     record[COUNT], record[OPEN], record[LABEL] = 0, 0, label
     record[FIRST_PART] = record[LAST_PART] = NONE
     return feature
 
 
-@jit
+@callee
 def _new_part(f: Any, feature: int, sums: Any, notes: Any) -> int:
-    slot = _take(f.used, PARTS, f.free_parts)
+    slot = _take(f.used[PARTS], f.free_parts)
     part, record = f.parts[slot], f.features[feature]
     f.parents[slot] = slot
     part[FIRST] = part[LAST] = part[AFTER] = NONE
@@ -360,7 +360,7 @@ def join_band(
 
     ``slots`` is filled with the complete ones; how many those are.
     """
-    count = found = 0
+    count = found = np.int64(0)
     for feature in range(len(feature_start) - 1):
         slots[feature] = NONE
         if closed[feature]:
@@ -373,7 +373,7 @@ def join_band(
                 slots[feature] = part
             for k in range(start[region], start[region + 1]):
                 path = order[k]
-                size = copy_path(halves, path_span[path, 0], path_span[path, 1], span, vertices, raw, 0)
+                size = copy_path(halves, path_span[path], span, vertices, raw)
                 free = _free_ends(halves, path_span[path], path_ports[path], span, heads.shape[1])
                 chunk = _pack(f, raw, size, free)
                 f.parts[find(f.parents, part), PINCHED] |= pinched[path]
@@ -386,7 +386,7 @@ def join_band(
             whole = np.int64(f.parts[find(f.parents, part), FEATURE])
     for feature in range(len(feature_start) - 1):
         if slots[feature] != NONE:
-            whole = np.int64(f.parts[find(f.parents, slots[feature]), FEATURE])
+            whole = np.int64(f.parts[find(f.parents, np.int64(slots[feature])), FEATURE])
             if f.features[whole, OPEN] == 0:
                 f.features[whole, OPEN] = NONE  # taken
                 slots[found] = whole
@@ -397,9 +397,9 @@ def join_band(
             ends[0, k] = end
             ends[1, k] = NONE
             if end != NONE:
-                f.ends[end, 2] = find(f.parents, f.ends[end, 2])
+                f.ends[end, 2] = find(f.parents, np.int64(f.ends[end, 2]))
     for k in range(count):
-        _give(f.used, PARTS, f.free_parts, dropped[k])
+        _give(f.used[PARTS], f.free_parts, np.int64(dropped[k]))
     return found
 
 
@@ -425,10 +425,10 @@ def measure(f: Any, slots: Any) -> tuple[int, int, int, int]:
     return vertices, rings, parts, longest
 
 
-@jit
+@callee
 def _unpack_ring(f: Any, ring: int, raw: Any) -> int:
     """The vertices of a ring, whose chunks are freed; ``~v`` where only the end of a band was."""
-    size, chunk, free = 0, np.int64(f.rings[ring, 0]), 0
+    size, chunk, free = np.int64(0), np.int64(f.rings[ring, 0]), 0
     opening = f.chunks[chunk, 3] & 1
     while chunk != NONE:
         after, start = np.int64(f.chunks[chunk, 2]), size
@@ -449,7 +449,7 @@ def drain(
     feature_stops: Any, label: Any, sums: Any, notes: Any,
 ) -> None:  # fmt: skip
     """The rings of complete features, which are freed."""
-    top = rings = parts = 0
+    top = rings = parts = np.int64(0)
     for feature in range(len(slots)):
         label[feature] = f.features[slots[feature], LABEL]
         part = np.int64(f.features[slots[feature], FIRST_PART])
@@ -463,7 +463,7 @@ def drain(
                     raw, size, f.parts[part, PINCHED] != 0, exact, out, stops, outer, top, rings
                 )
                 after = np.int64(f.rings[ring, 1])
-                _give(f.used, RINGS, f.free_rings, ring)
+                _give(f.used[RINGS], f.free_rings, ring)
                 ring = after
             part_stops[parts] = rings
             parts += 1
@@ -472,7 +472,7 @@ def drain(
             notes[feature, 0] |= f.parts[part, EDGE]
             notes[feature, 1] = min(notes[feature, 1], f.parts[part, LEAST])
             after = np.int64(f.parts[part, AFTER])
-            _give(f.used, PARTS, f.free_parts, part)
+            _give(f.used[PARTS], f.free_parts, part)
             part = after
         feature_stops[feature] = parts
-        _give(f.used, FEATURES, f.free_features, np.int64(slots[feature]))
+        _give(f.used[FEATURES], f.free_features, np.int64(slots[feature]))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.faces import find
 from geounet.polygonize.rings import add_rings
 
@@ -56,27 +56,11 @@ def add_notes(
             notes[region, 1] = min(notes[region, 1], half_notes[half, 1])
 
 
-@jit
-def list_sets(set_of: Any, start: Any, order: Any) -> None:
-    """Items by set: those of set s are ``order[start[s]:start[s + 1]]``."""
-    start[:] = 0
-    for item in range(len(set_of)):
-        start[set_of[item] + 1] += 1
-    for one in range(1, len(start)):
-        start[one] += start[one - 1]
-    for item in range(len(set_of)):
-        one = set_of[item]
-        order[start[one]] = item
-        start[one] += 1
-    for one in range(len(start) - 1, 0, -1):
-        start[one] = start[one - 1]
-    start[0] = 0
-
-
-@jit
-def copy_path(halves: Any, start: int, stop: int, span: Any, vertices: Any, raw: Any, top: int) -> int:
-    """Append the vertices of a path; where two halves meet, the vertex stands twice."""
-    for k in range(start, stop):
+@callee
+def copy_path(halves: Any, path: Any, span: Any, vertices: Any, raw: Any) -> int:
+    """The vertices of a path; where two halves meet, the vertex stands twice; how many there are."""
+    top = 0
+    for k in range(path[0], path[1]):
         half = halves[k]
         low, high = span[half >> 1, 0], span[half >> 1, 1]
         if half & 1:
@@ -118,7 +102,8 @@ def closed_features(
     notes: Any,
 ) -> int:
     """The rings of every feature that is complete; how many there are of those."""
-    top = rings = parts = found = 0
+    top = rings = parts = np.int64(0)
+    found = 0
     for feature in range(len(closed)):
         if not closed[feature]:
             continue
@@ -130,7 +115,7 @@ def closed_features(
             region = feature_order[j]
             for k in range(start[region], start[region + 1]):
                 path = order[k]
-                size = copy_path(halves, path_span[path, 0], path_span[path, 1], span, vertices, raw, 0)
+                size = copy_path(halves, path_span[path], span, vertices, raw)
                 pinch = pinched[path] != 0
                 top, rings = add_rings(raw, size, pinch, exact, out, stops, outer, top, rings)
             part_stops[parts] = rings

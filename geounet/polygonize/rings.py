@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee
 from geounet.polygonize.corners import ROW
 
 LOW = 0xFFFFFFFF
 """Bits of the column in a vertex."""
 
 
-@jit
+@callee
 def _straight(a: int, b: int, c: int) -> bool:
     """Whether b lies on the way from a straight to c."""
     across, down = (b & LOW) - (a & LOW), (b >> ROW) - (a >> ROW)
@@ -26,7 +26,7 @@ def _straight(a: int, b: int, c: int) -> bool:
     return across * under == down * on
 
 
-@jit
+@callee
 def _clean(raw: Any, size: int, exact: bool) -> int:
     """Drop repeated vertices and those on a straight line; how many are left.
 
@@ -60,7 +60,7 @@ def _clean(raw: Any, size: int, exact: bool) -> int:
     return top - first
 
 
-@jit
+@callee
 def _put(raw: Any, start: int, stop: int, out: Any, top: int) -> tuple[int, int]:
     """Append a ring, from its uppermost left vertex on, and closed; the new top, and its pixels."""
     first = start
@@ -80,7 +80,7 @@ def _put(raw: Any, start: int, stop: int, out: Any, top: int) -> tuple[int, int]
     return top + 1, pixels
 
 
-@jit
+@callee
 def _place(table: Any, vertex: int) -> int:
     """Where a vertex is in a hash table of (vertex, place) pairs, or could be put."""
     mask = len(table) - 1
@@ -90,7 +90,7 @@ def _place(table: Any, vertex: int) -> int:
     return slot
 
 
-@jit
+@callee
 def add_rings(
     raw: Any, size: int, pinched: bool, exact: bool, out: Any, stops: Any, outer: Any, top: int, rings: int
 ) -> tuple[int, int]:
@@ -111,7 +111,7 @@ def add_rings(
         The same two after it.
     """
     size = _clean(raw, size, exact)
-    height = 0
+    height = np.int64(0)
     if pinched:
         capacity = 16
         while capacity < 2 * size:
@@ -130,6 +130,6 @@ def add_rings(
             raw[height] = vertex
             height += 1
         size = height
-    top, pixels = _put(raw, 0, size, out, top)
+    top, pixels = _put(raw, np.int64(0), size, out, top)
     stops[rings], outer[rings] = top, pixels > 0
     return top, rings + 1

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from geounet.polygonize.arcs import LOOP
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import ROW
 from geounet.polygonize.rings import LOW
 
 _LOOP_VERTICES = 5  # with the first again at the end
 
 
-@jit
+@callee
 def _furthest(vertices: Any, first: int, last: int, kx: float, ky: float) -> tuple[float, int]:
     """Squared distance of the vertex between that is furthest from the line, and which it is."""
     ax, ay = (vertices[first] & LOW) * kx, (vertices[first] >> ROW) * ky
@@ -46,7 +46,7 @@ def _furthest(vertices: Any, first: int, last: int, kx: float, ky: float) -> tup
     return most, which
 
 
-@jit
+@callee
 def _inside(vertices: Any, first: int, last: int, col: int, row: int) -> bool:
     """Whether a vertex lies between a stretch of an arc and the line from its ends, or on that."""
     ax, ay = vertices[first] & LOW, vertices[first] >> ROW
@@ -65,7 +65,7 @@ def _inside(vertices: Any, first: int, last: int, col: int, row: int) -> bool:
     return inside
 
 
-@jit
+@callee
 def _clear(vertices: Any, first: int, last: int, marks: Any, row: int, low: Any, high: Any) -> bool:
     """Whether no corner lies between a stretch of an arc and the line from its ends."""
     ax, ay = vertices[first] & LOW, (vertices[first] >> ROW) - row
@@ -106,7 +106,7 @@ def _clear(vertices: Any, first: int, last: int, marks: Any, row: int, low: Any,
     return clear
 
 
-@jit
+@callee
 def _reduce(
     vertices: Any, first: int, last: int, limit: float, kx: float, ky: float, marks: Any, row: int,
     low: Any, high: Any, stack: Any, keep: Any,
@@ -128,7 +128,7 @@ def _reduce(
         height += 2
 
 
-@jit
+@callee
 def _count(keep: Any, first: int, last: int) -> int:
     count = 0
     for k in range(first, last + 1):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import OUTSIDE, ROW
 from geounet.polygonize.rings import LOW
 
@@ -30,7 +30,7 @@ def sum_zones(span: Any, vertices: Any, row: int, rows: Any, values: Any) -> Non
         values[arc] = total
 
 
-@jit
+@callee
 def _down_to(sums: Any, steps: Any, every: int, row: int, col: int) -> float:
     """Area left of a column and above a row of the band, linear between the rows in ``steps``."""
     knot = row // every

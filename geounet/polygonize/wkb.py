@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import ROW
 from geounet.polygonize.rings import LOW
 
@@ -36,26 +36,22 @@ def _store(typing: Any, data: Any, at: Any, value: Any) -> Any:
     return types.void(data, types.intp, value), build
 
 
-@jit
-def wkb_size(stops: Any, part_stops: Any, feature_stops: Any, multi: bool, offsets: Any) -> int:
-    """Bytes of all features; ``offsets`` (features + 1,) says where each starts."""
-    total = ring = part = begin = 0
-    for feature in range(len(feature_stops)):
-        offsets[feature] = total
-        if multi:
-            total += _HEAD
-        while part < feature_stops[feature]:
-            total += _HEAD
-            while ring < part_stops[part]:
-                total += _COUNT + _POINT * (stops[ring] - begin)
-                begin = stops[ring]
-                ring += 1
-            part += 1
-    offsets[len(feature_stops)] = total
-    return total
+def wkb_offsets(
+    stops: NDArray[np.int64],
+    part_stops: NDArray[np.int64],
+    feature_stops: NDArray[np.int64],
+    *,
+    multi: bool,
+) -> NDArray[np.int64]:
+    """(features + 1,) where each feature starts, in bytes, and where the last one ends."""
+    rings = part_stops[feature_stops - 1]
+    vertices = stops[rings - 1]
+    heads = feature_stops + np.arange(1, len(feature_stops) + 1) * multi
+    ends = _HEAD * heads + _COUNT * rings + _POINT * vertices
+    return np.concatenate([np.zeros(1, np.int64), ends])
 
 
-@jit
+@callee
 def _write_ring(
     vertices: Any, start: int, stop: int, affine: Any, data: Any, at: int, backwards: bool
 ) -> int:
@@ -70,7 +66,7 @@ def _write_ring(
     return at
 
 
-@jit
+@callee
 def _write_head(kind: int, count: int, data: Any, at: int) -> int:
     data[at] = 1
     _store(data, at + 1, np.uint32(kind))
@@ -88,17 +84,17 @@ def write_features(
     ``affine`` (6,) takes columns and rows to coordinates; outer rings run against the clock there.
     """
     backwards = affine[0] * affine[4] - affine[1] * affine[3] > 0  # rows grow northwards
-    at = part = first = 0
+    at = part = first = np.int64(0)
     for feature in range(len(feature_stops)):
         if multi:
-            at = _write_head(MULTI, feature_stops[feature] - part, data, at)
+            at = _write_head(np.int64(MULTI), feature_stops[feature] - part, data, at)
         while part < feature_stops[feature]:
             last = part_stops[part]
-            at = _write_head(POLYGON, last - first, data, at)
+            at = _write_head(np.int64(POLYGON), last - first, data, at)
             for wanted in (1, 0):
                 for ring in range(first, last):
                     if outer[ring] == wanted:
-                        begin = stops[ring - 1] if ring else 0
+                        begin = stops[ring - 1] if ring else np.int64(0)
                         at = _write_ring(vertices, begin, stops[ring], affine, data, at, backwards)
             first = last
             part += 1

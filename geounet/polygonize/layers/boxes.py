@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from geounet.errors import OptionError
 from geounet.polygonize.batch import PolygonBatch
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 
 KINDS = {"Polygon": 3, "MultiPolygon": 6}
 """Codes of the geometry types in well-known binary."""
@@ -55,7 +55,7 @@ def shelves(box: NDArray[Any], size: int) -> NDArray[np.int64]:
     return np.lexsort((box[:, 1] + box[:, 3], column))
 
 
-@jit
+@callee
 def u32(data: Any, at: int) -> int:
     """The little-endian number of four bytes at ``at``."""
     value = np.int64(0)
@@ -86,7 +86,7 @@ def _boxes(wkb: Any, offsets: Any, kind: int, out: Any) -> int:
     return -1
 
 
-@jit
+@callee
 def _grow(wkb: Any, at: int, end: int, box: Any) -> int:
     """Let a box hold the polygon at ``at``; returns where it ends, or -1 where it is none."""
     if end - at < 9 or wkb[at] != 1 or u32(wkb, at + 1) != 3:

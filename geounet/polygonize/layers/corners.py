@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.polygonize.batch import PolygonBatch
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.layers.boxes import KINDS, u32
 from geounet.polygonize.layers.pages import copy
 
@@ -101,7 +101,7 @@ def _brackets(
         starts[k + 1] = top
 
 
-@jit
+@callee
 def _ring(texts: Any, stops: Any, corner: int, size: int, out: Any, top: int) -> int:
     for i in range(corner, corner + size):
         top = _put(out, top, _OPEN if i == corner else _COMMA)
@@ -113,7 +113,7 @@ def _ring(texts: Any, stops: Any, corner: int, size: int, out: Any, top: int) ->
     return _put(out, top, _CLOSE)
 
 
-@jit
+@callee
 def _put(out: Any, at: int, byte: int) -> int:
     out[at] = byte
     return at + 1

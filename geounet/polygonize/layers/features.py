@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.polygonize.batch import PolygonBatch
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.layers.boxes import KINDS, u32
 from geounet.polygonize.layers.fields import BOOL, INT32, REAL, TEXT, Fields
 from geounet.polygonize.layers.pages import copy
@@ -81,7 +81,7 @@ def _features(  # noqa: PLR0913  arrays, not a tuple of them: see jit
         starts[k + 1] = end
 
 
-@jit
+@callee
 def _polygon(wkb: Any, begin: int, out: Any, words: Any, at: int) -> tuple[int, int]:
     """Write the polygon at ``begin``; returns where to go on in ``words`` and in ``wkb``."""
     rings = u32(wkb, begin + 5)
@@ -113,7 +113,7 @@ def _polygon(wkb: Any, begin: int, out: Any, words: Any, at: int) -> tuple[int, 
     return at + 1, begin
 
 
-@jit
+@callee
 def _multipolygon(wkb: Any, begin: int, out: Any, words: Any, top: int, at: int) -> int:
     """Write the multipolygon at ``begin``; returns where to go on in ``words``."""
     parts = u32(wkb, begin + 5)
@@ -137,7 +137,7 @@ def _multipolygon(wkb: Any, begin: int, out: Any, words: Any, top: int, at: int)
     return at
 
 
-@jit
+@callee
 def _property(out: Any, at: int, column: int, kind: int, value: int, texts: Any, stops: Any) -> int:
     """Write a value behind the number of its column; NaN is none."""
     if kind == REAL and value & 0x7FFFFFFFFFFFFFFF > 0x7FF0000000000000:
@@ -150,7 +150,7 @@ def _property(out: Any, at: int, column: int, kind: int, value: int, texts: Any,
     return _put_le(out, at, np.int64(1 if kind == BOOL else 4 if kind == INT32 else 8), value)
 
 
-@jit
+@callee
 def _put_le(out: Any, at: int, size: Any, value: int) -> int:
     for k in range(size):
         out[at + k] = np.uint8(value >> 8 * k & 255)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 
 PAGE = 4096
 """Bytes of a page, SQLite's default."""
@@ -30,7 +30,7 @@ _LEAST_LOCAL = (PAGE - 12) * 32 // 255 - 23
 _OVERFLOW = PAGE - 4
 
 
-@jit
+@callee
 def put_be(out: Any, at: Any, size: Any, value: Any) -> int:
     """Write a big-endian number of ``size`` bytes; returns where the next goes.
 
@@ -41,7 +41,7 @@ def put_be(out: Any, at: Any, size: Any, value: Any) -> int:
     return at + size
 
 
-@jit
+@callee
 def varint_size(value: int) -> int:
     """Bytes of SQLite's variable-length form of a number below 2**56."""
     size = 1
@@ -51,7 +51,7 @@ def varint_size(value: int) -> int:
     return size
 
 
-@jit
+@callee
 def put_varint(out: Any, at: int, value: int) -> int:
     """Write the variable-length form; returns where the next goes."""
     size = varint_size(value)
@@ -61,7 +61,7 @@ def put_varint(out: Any, at: int, value: int) -> int:
     return at + size
 
 
-@jit
+@callee
 def copy(out: Any, at: int, source: Any, start: Any, stop: Any) -> int:
     """Copy bytes; returns where the next go."""
     # unsigned: what may be negative is asked for its sign at each byte, and not copied in blocks
@@ -145,7 +145,7 @@ def inner(ends: Any, start: int, stop: int, out: Any) -> None:
     put_be(out, np.int64(8), np.int64(4), ends[stop - 1, 0])
 
 
-@jit
+@callee
 def _local(size: int) -> int:
     """How many bytes of a record stay on its leaf."""
     if size <= _MOST_LOCAL:
@@ -154,7 +154,7 @@ def _local(size: int) -> int:
     return local if local <= _MOST_LOCAL else _LEAST_LOCAL
 
 
-@jit
+@callee
 def _skip(page: int, top: int, out: Any) -> int:
     """Leave SQLite's page of locks empty."""
     if page + top != LOCK_PAGE:
@@ -163,7 +163,7 @@ def _skip(page: int, top: int, out: Any) -> int:
     return top + 1
 
 
-@jit
+@callee
 def _spill(rows: Any, start: int, stop: int, page: int, out: Any, top: int) -> int:
     """Chain what does not fit on the leaf over pages of its own."""
     while start < stop:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.polygonize.batch import PolygonBatch
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.layers.fields import REAL, TEXT, Fields
 from geounet.polygonize.layers.pages import copy, put_be, put_varint, varint_size
 from geounet.polygonize.layers.room import Room
@@ -73,7 +73,7 @@ def _rows(  # noqa: PLR0913  arrays, not a tuple of them: see jit
         starts[k + 1] = top
 
 
-@jit
+@callee
 def _type(kind: int, word: int, stops: Any) -> int:
     """SQLite's type of a value."""
     if kind == TEXT:
@@ -90,7 +90,7 @@ def _type(kind: int, word: int, stops: Any) -> int:
     return 4 if -(1 << 31) <= word < 1 << 31 else 6
 
 
-@jit
+@callee
 def _bytes(kind: int) -> int:
     """Bytes of a number of SQLite's type."""
     if kind == 0 or kind >= 8:
@@ -98,7 +98,7 @@ def _bytes(kind: int) -> int:
     return 8 if kind >= 6 else kind
 
 
-@jit
+@callee
 def _blob_head(out: Any, at: int, srs: int, sides: Any) -> int:
     out[at], out[at + 1] = 71, 80  # "GP"
     out[at + 2], out[at + 3] = 0, 3  # version 1; little endian, with a box
@@ -108,7 +108,7 @@ def _blob_head(out: Any, at: int, srs: int, sides: Any) -> int:
     return at
 
 
-@jit
+@callee
 def _put_le(out: Any, at: int, size: Any, value: int) -> int:
     for k in range(size):
         out[at + k] = np.uint8(value >> 8 * k & 255)
