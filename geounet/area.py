@@ -170,6 +170,19 @@ def pixel_size_m(geobox: GeoBox) -> float | None:
     return None if areas is None else math.sqrt(float(areas.mean()))
 
 
+def metres_per_pixel(geobox: GeoBox) -> tuple[float, float] | None:
+    """Width and height of the pixel in the middle, in metres; None without a CRS."""
+    if geobox.crs is None:
+        return None
+    affine, (height, width) = geobox.affine, geobox.shape
+    unit = _metres_per_unit(pyproj.CRS.from_wkt(geobox.crs.to_wkt()))
+    col, row = math.hypot(affine.a, affine.d) * unit, math.hypot(affine.b, affine.e) * unit
+    if geobox.crs.geographic:
+        degrees = affine.d * width / 2 + affine.e * height / 2 + affine.f
+        col *= math.cos(degrees * unit / _EARTH_M)
+    return col, row
+
+
 def _metres_per_unit(crs: pyproj.CRS | None) -> float:
     if crs is None or not crs.axis_info:
         return 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
 from geounet.classes import ClassDef, ClassScheme
@@ -29,14 +30,15 @@ def raster_qml(scheme: ClassScheme) -> str:
 """
 
 
-def polygon_qml(scheme: ClassScheme, field: str = "class") -> str:
+def polygon_qml(scheme: Iterable[ClassDef], field: str = "class") -> str:
     """Style of a polygon layer: filled by class, with a darker thin outline and a legend."""
+    classes = list(scheme)
     categories = "\n".join(
         f'   <category value="{c.code}" type="long" symbol="{i}" label={quoteattr(c.name)}'
         ' render="true"/>'
-        for i, c in enumerate(scheme)
+        for i, c in enumerate(classes)
     )
-    symbols = "\n".join(_symbol(i, c) for i, c in enumerate(scheme))
+    symbols = "\n".join(_symbol(i, c) for i, c in enumerate(classes))
     return f"""{_HEAD}<qgis version="3.22" styleCategories="Symbology">
  <renderer-v2 type="categorizedSymbol" attr={quoteattr(field)} symbollevels="0" enableorderby="0"
   forceraster="0">

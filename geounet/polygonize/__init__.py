@@ -2,6 +2,7 @@
 
 from geounet.polygonize.band import Tolerance
 from geounet.polygonize.batch import PolygonBatch
+from geounet.polygonize.corners import OUTSIDE
 from geounet.polygonize.layers import (
     SUFFIXES,
     LayerWriter,
@@ -14,6 +15,7 @@ from geounet.polygonize.tracer import StripPolygonizer
 from geounet.polygonize.tracing import Tracing
 
 __all__ = [
+    "OUTSIDE",
     "SUFFIXES",
     "LayerWriter",
     "PolygonBatch",

@@ -78,7 +78,7 @@ class Bands:
     def _put(self, labels: NDArray[np.integer[Any]]) -> None:
         rows = self._labels[1 + self._filled : 1 + self._filled + len(labels), 1:-1]
         rows[:] = labels
-        if self._tracing.nodata is not None:
+        if self._tracing.nodata not in (None, OUTSIDE):
             rows[labels == self._tracing.nodata] = OUTSIDE
 
     def _take(self, rows: int) -> LabelBand:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from geounet.polygonize.band import Rings
 from geounet.polygonize.batch import PolygonBatch
+from geounet.polygonize.corners import ROW
 from geounet.polygonize.perimeters import Perimeters
-from geounet.polygonize.tracing import Tracing
+from geounet.polygonize.rings import LOW
+from geounet.polygonize.tracing import PLACES, Tracing
 from geounet.polygonize.wkb import wkb_offsets, write_features
 
 
@@ -58,6 +61,35 @@ class Features:
             "confidence_min": rings.notes[:, 1],
             "touches_edge": rings.notes[:, 0],
         }
+        if self._tracing.objects:
+            values |= dict(zip(PLACES, self._places(rings), strict=True))
+            values["object"] = np.zeros(len(area))  # numbered when their order is known
         if self._perimeters is not None:
             values["perimeter_m"] = self._perimeters(rings)
         return {name: values[name].astype(dtype) for name, dtype in self._tracing.columns}
+
+    def _places(self, rings: Rings) -> NDArray[np.float64]:
+        """(6, features) centroid, and smallest and largest coordinates."""
+        a, b, c, d, e, f = self._affine
+        col, row = (rings.vertices & LOW).astype(float), (rings.vertices >> ROW).astype(float)
+        ends = rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]
+        starts = np.concatenate([[0], ends[:-1]])
+        # from the first vertex of each feature, so that a far origin costs no digits
+        count = np.diff(ends, prepend=0)
+        x0, y0 = (np.repeat(v[starts], count) for v in (col, row))
+        u, v = col - x0, row - y0
+        cross = np.append(u[:-1] * v[1:] - u[1:] * v[:-1], 0.0)
+        cross[rings.stops - 1] = 0.0  # from one ring to the next
+        doubled = np.add.reduceat(cross, starts)
+        mean = [
+            np.add.reduceat(cross * np.append(w[:-1] + w[1:], 0.0), starts) / (3 * doubled) + w0
+            for w, w0 in ((u, col[starts]), (v, row[starts]))
+        ]
+        x, y = a * col + b * row + c, d * col + e * row + f
+        return np.stack(
+            [
+                a * mean[0] + b * mean[1] + c,
+                d * mean[0] + e * mean[1] + f,
+                *(low.reduceat(w, starts) for low in (np.minimum, np.maximum) for w in (x, y)),
+            ]
+        )

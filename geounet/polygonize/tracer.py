@@ -46,7 +46,7 @@ class StripPolygonizer:
         self._joiner = Joiner(width=width, exact=tracing.simplify is None)
         self._features = Features(tracing)
         self._bands = Bands(tracing)
-        self._threads = threads
+        self._threads, self._objects = threads, 0
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._waiting: deque[Future[Traced]] = deque()
 
@@ -65,7 +65,7 @@ class StripPolygonizer:
         done = []
         for band in self._bands.add(labels, confidence):
             done += self._take(band)
-        return self._features.joined(done)
+        return self._numbered(self._features.joined(done))
 
     def finish(self) -> PolygonBatch:
         """The polygons that are left."""
@@ -73,12 +73,20 @@ class StripPolygonizer:
         while self._waiting:
             done += self._join(self._waiting.popleft().result())
         self.close()
-        return self._features.joined(done)
+        return self._numbered(self._features.joined(done))
 
     def close(self) -> None:
         """Stop its threads; after that it is of no use."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def _numbered(self, batch: PolygonBatch) -> PolygonBatch:
+        """With the numbers of its objects, from 1."""
+        if self._tracing.objects:
+            first = self._objects + 1
+            self._objects += len(batch)
+            batch.columns["object"][:] = np.arange(first, first + len(batch))
+        return batch
 
     def _take(self, band: LabelBand) -> list[PolygonBatch]:
         if self._pool is None:
