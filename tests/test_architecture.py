@@ -52,6 +52,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "totals",
         "outputs",
         "evaluate",
+        "polygonization",
         "sheet",
         "quicklook",
         "segmentation",

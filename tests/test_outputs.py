@@ -24,6 +24,9 @@ from geounet.legend import read_legend
 from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths, Outputs, classes_json, provenance
 from geounet.polygonize import layer_name
+from geounet.polygonize.areas import ArcAreas
+from geounet.polygonize.layers.gpkg import GeoPackage
+from geounet.polygonize.layers.writer import ThreadedWriter
 from geounet.scene import MemoryScene
 from geounet.staging import Staging
 from geounet.stitch import Strip
@@ -194,18 +197,13 @@ FAILURES = {
     "writing rows": (StripWriter, "_flush", broken("x"), OutputError),
     "making the COG": (StripWriter, "_to_cog", broken("x"), OutputError),
     "a bug in the writer": (StripWriter, "write", bug, StyleError),
-    "opening the layer": (outputs_module.PolygonLayerWriter, "__init__", broken("x"), OutputError),
-    "polygons": (outputs_module.PolygonLayerWriter, "write", broken("x"), OutputError),
-    "the layer's chunk": (outputs_module.PolygonLayerWriter, "_flush", broken("x"), OutputError),
-    "the layer's style": (
-        outputs_module.PolygonLayerWriter,
-        "_add_style",
-        broken("x"),
-        OutputError,
-    ),
+    "opening the layer": (outputs_module, "open_layer", broken("x"), OutputError),
+    "polygons": (ThreadedWriter, "write", broken("x"), OutputError),
+    "the layer's chunk": (GeoPackage, "write", broken("x"), OutputError),
+    "the layer's tables": (GeoPackage, "finish", broken("x"), OutputError),
     "the tracer": (outputs_module.StripPolygonizer, "write", bug, StyleError),
     "the last polygons": (outputs_module.StripPolygonizer, "finish", bug, StyleError),
-    "areas": (outputs_module.PixelAreas, "__call__", bug, StyleError),
+    "areas": (ArcAreas, "__call__", bug, StyleError),
 }
 
 

@@ -26,10 +26,10 @@ class ArcAreas:
     def __init__(self, geobox: GeoBox) -> None:
         self._areas = PixelAreas(geobox)
         self._height, self._width = geobox.shape
-        self._every = max(1, min(64, int(_KNOT_M / (pixel_size_m(geobox) or 1.0))))
+        self._every = max(1, min(512, int(_KNOT_M / (pixel_size_m(geobox) or 1.0))))
         self._alike = self._rows(0, 1).shape[1] == 1
-        # a band ends where the next one begins, and bands are traced from the top down
-        self._knot = functools.lru_cache(maxsize=8)(self._summed_row)
+        # several bands lie between two knots, and bands are traced from the top down
+        self._knot = functools.lru_cache(maxsize=80)(self._summed_row)
 
     def __call__(
         self, row: int, rows: int, span: NDArray[np.int64], vertices: NDArray[np.int64]
@@ -40,13 +40,13 @@ class ArcAreas:
             zones = _from_zero(self._rows(row, rows)[:, 0], axis=0)
             sum_zones(span, vertices, row, zones, values)
             return values
-        every = min(self._every, rows)
-        knots = -(-rows // every) + 1
-        steps = np.stack([self._knot(row + k * every) for k in range(knots)])
-        whole = every * steps[:-1] + np.diff(steps, axis=0) * ((every - 1) / 2)
+        every, first = self._every, row // self._every
+        last = -(-(row + rows) // every)
         # the last row of a band may be a knot, which asks for the one below
-        steps = np.concatenate([steps, steps[-1:]])
-        sum_areas(span, vertices, row, _from_zero(whole, axis=0), steps, every, values)
+        steps = np.stack([self._knot(knot * every) for knot in range(first, last + 2)])
+        whole = every * steps[:-1] + np.diff(steps, axis=0) * ((every - 1) / 2)
+        sums = _from_zero(whole, axis=0)
+        sum_areas(span, vertices, first * every, sums, steps, every, values)
         return values
 
     def _summed_row(self, row: int) -> NDArray[np.float64]:

@@ -51,8 +51,8 @@ class Front(NamedTuple):
     free_features: NDArray[np.int32]
     block_next: NDArray[np.int32]
     """The next block of the chunk, or NONE."""
-    block_bytes: NDArray[np.uint8]
-    """(blocks, PAYLOAD) packed steps."""
+    bytes: NDArray[np.uint8]
+    """(blocks * PAYLOAD,) packed steps."""
     chunk_vertex: NDArray[np.int64]
     """The first vertex."""
     chunks: NDArray[np.int32]
@@ -93,31 +93,38 @@ def _pack(f: Any, raw: Any, size: int, free: int) -> int:
     """A chunk of these vertices.
 
     A step is (zigzag << 2 | kind) in 7 bits a byte, the last byte below 128; kind 0 along a row, 1
-    along a column, 2 both, with a second number.
+    along a column, 2 both, with a second number for the rows.
     """
     chunk = _take(f.used[CHUNKS], f.free_chunks)
     block = _take(f.used[BLOCKS], f.free_blocks)
     f.chunk_vertex[chunk] = raw[0]
     f.chunks[chunk, 0], f.chunks[chunk, 1] = size, block
     f.chunks[chunk, 2], f.chunks[chunk, 3] = NONE, free
-    block_bytes, at = f.block_bytes, 0
+    bytes_, at = f.bytes, block * PAYLOAD
+    end = at + PAYLOAD
     for k in range(1, size):
         cols = (raw[k] & LOW) - (raw[k - 1] & LOW)
         rows = (raw[k] >> ROW) - (raw[k - 1] >> ROW)
         kind = 0 if rows == 0 else 1 if cols == 0 else 2
-        for part in range(2 if kind == 2 else 1):
-            step = rows if kind == 1 or part == 1 else cols
-            value = (2 * step if step >= 0 else -2 * step - 1) << 2 | kind
-            while True:
-                if at == PAYLOAD:
-                    following = _take(f.used[BLOCKS], f.free_blocks)
-                    f.block_next[block] = following
-                    block, at = following, 0
-                block_bytes[block, at] = value if value < 128 else value & 127 | 128
+        step = rows if kind == 1 else cols
+        value = (step << 1 ^ step >> 63) << 2 | kind
+        while True:
+            if at == end:
+                following = _take(f.used[BLOCKS], f.free_blocks)
+                f.block_next[block] = following
+                block, at = following, following * PAYLOAD
+                end = at + PAYLOAD
+            if value < 128:
+                bytes_[at] = value
+                at += 1
+                if kind != 2:
+                    break
+                kind = 1
+                value = (rows << 1 ^ rows >> 63) << 2 | kind
+            else:
+                bytes_[at] = value & 127 | 128
                 at += 1
                 value >>= 7
-                if value == 0:
-                    break
     f.block_next[block] = NONE
     return chunk
 
@@ -125,39 +132,33 @@ def _pack(f: Any, raw: Any, size: int, free: int) -> int:
 @callee
 def _unpack(f: Any, chunk: int, raw: Any, top: int) -> int:
     """Append the vertices of a chunk, which is freed."""
-    block, at = np.int64(f.chunks[chunk, 1]), 0
+    block = np.int64(f.chunks[chunk, 1])
     vertex = f.chunk_vertex[chunk]
     raw[top] = vertex
     top += 1
-    col, row = vertex & LOW, vertex >> ROW
-    block_bytes = f.block_bytes
-    for _ in range(f.chunks[chunk, 0] - 1):
-        kind, part = 3, 0
-        while True:
-            value = shift = 0
-            while True:
-                if at == PAYLOAD:
-                    after = np.int64(f.block_next[block])
-                    _give(f.used[BLOCKS], f.free_blocks, block)
-                    block, at = after, 0
-                byte = np.int64(block_bytes[block, at])
-                at += 1
-                value |= (byte & 127) << shift
-                shift += 7
-                if byte < 128:
-                    break
-            kind = value & 3
-            value >>= 2
-            step = -(value >> 1) - 1 if value & 1 else value >> 1
-            if kind == 1 or part == 1:
-                row += step
-            else:
-                col += step
-            part += 1
-            if kind < 2 or part == 2:
-                break
-        raw[top] = row << ROW | col
-        top += 1
+    bytes_, at = f.bytes, block * PAYLOAD
+    end = at + PAYLOAD
+    value = shift = np.int64(0)
+    left = np.int64(f.chunks[chunk, 0]) - 1
+    while left > 0:
+        if at == end:
+            after = np.int64(f.block_next[block])
+            _give(f.used[BLOCKS], f.free_blocks, block)
+            block, at = after, after * PAYLOAD
+            end = at + PAYLOAD
+        byte = np.int64(bytes_[at])
+        at += 1
+        value |= (byte & 127) << shift
+        if byte > 127:
+            shift += 7
+            continue
+        step = value >> 3 ^ -(value >> 2 & 1)
+        vertex += step << ROW if value & 1 else step
+        if value & 2 == 0:
+            raw[top] = vertex
+            top += 1
+            left -= 1
+        value = shift = np.int64(0)
     _give(f.used[BLOCKS], f.free_blocks, block)
     _give(f.used[CHUNKS], f.free_chunks, chunk)
     return top

@@ -14,7 +14,7 @@ from geounet.polygonize.front import (
 )
 
 _POOLS = {
-    BLOCKS: ("free_blocks", "block_next", "block_bytes"),
+    BLOCKS: ("free_blocks", "block_next", "bytes"),
     CHUNKS: ("free_chunks", "chunk_vertex", "chunks"),
     ENDS: ("free_ends", "ends"),
     RINGS: ("free_rings", "rings"),
@@ -38,7 +38,7 @@ class Joiner:
         self._tails = np.full((2, width + 1), NONE, np.int32)
         empty = {name: np.empty(0, np.int32) for names in _POOLS.values() for name in names}
         empty |= {
-            "block_bytes": np.empty((0, PAYLOAD), np.uint8),
+            "bytes": np.empty(0, np.uint8),
             "chunk_vertex": np.empty(0, np.int64),
             "chunks": np.empty((0, 4), np.int32),
             "ends": np.empty((0, 3), np.int32),
@@ -88,8 +88,10 @@ class Joiner:
             for name in names:
                 before = getattr(self._front, name)
                 # zeros are not memory until they are written to
-                after = np.zeros((max(room, old * 3 // 2), *before.shape[1:]), before.dtype)
-                after[:used] = before[:used]
+                each = PAYLOAD if name == "bytes" else 1
+                size = each * max(room, old * 3 // 2)
+                after = np.zeros((size, *before.shape[1:]), before.dtype)
+                after[: each * used] = before[: each * used]
                 grown[name] = after
         if grown:
             self._front = self._front._replace(**grown)
