@@ -124,7 +124,9 @@ def spatial(raster: str, out: str) -> int:
 def gdal(raster: str, out: str) -> int:
     """GDAL's own program."""
     subprocess.run(
-        ["gdal_polygonize.py", "-q", raster, "-f", "GPKG", out], check=True, capture_output=True
+        [shutil.which("gdal_polygonize.py") or "", "-q", raster, "-f", "GPKG", out],
+        check=True,
+        capture_output=True,
     )
     return -1
 
@@ -189,7 +191,12 @@ def _allowing(work: Callable[..., int], options: dict[str, Any]) -> dict[str, An
 
 
 def _run(
-    contender: str, raster: Path, folder: Path, *, warm: bool = True, env: dict[str, str] | None = None
+    contender: str,
+    raster: Path,
+    folder: Path,
+    *,
+    warm: bool = True,
+    env: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     out = folder / f"out{CONTENDERS[contender][1]}"
     out.unlink(missing_ok=True)
@@ -207,9 +214,7 @@ def _run(
     )
     if done.returncode:
         raise RuntimeError(f"{contender}: {done.stderr[-800:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1])) | {
-        "whole": time.perf_counter() - start
-    }
+    return dict(json.loads(done.stdout.splitlines()[-1])) | {"whole": time.perf_counter() - start}
 
 
 def _write(path: Path, labels: np.ndarray) -> None:

@@ -3,8 +3,8 @@
     python benchmarks/water.py [--seeds 1,2,3] [--folds 3] [--out water.json] [--settings k=v ...]
 
 Every chip is scored once, by a model that has seen no chip of its group. All contenders learn from
-the same chips; U-Net/ResNet-34 gets as many steps as take the minutes of the U-Net. Prints Markdown;
-see ``benchmarks/README.md``.
+the same chips; U-Net/ResNet-34 gets as many steps as take the minutes of the U-Net. Prints
+Markdown; see ``benchmarks/README.md``.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ def recipes(keys: LearningKeys, source: PairSource, names: Sequence[str]) -> dic
     """Both networks, with the steps that take the same time."""
     clip = clip_of(keys.unit, source, names)
     pixels = sum(source.size(name) for name in names)
-    made = {
-        name: recipe_of(keys, name, arch_of(keys, name), clip, pixels) for name in (OURS, PEER)
-    }
+    made = {name: recipe_of(keys, name, arch_of(keys, name), clip, pixels) for name in (OURS, PEER)}
     took = {name: step_seconds(recipe, source, names) for name, recipe in made.items()}
     total = made[OURS].total_steps
     steps = max(1, round(total * took[OURS] / took[PEER] / keys.epochs))
@@ -120,14 +118,14 @@ def main() -> None:
     spent: dict[str, list[float]] = {name: [] for name in args.only.split(",")}
     made = recipes(keys, source, names) if PEER in spent else None
     contenders: dict[str, Contender] = {}
-    for name in spent:
+    for name, seconds in spent.items():
         if name == INDEX:
-            contenders[name] = timed(mndwi_threshold, spent[name])
+            contenders[name] = timed(mndwi_threshold, seconds)
             continue
         clip = clip_of(keys.unit, source, names)
         pixels = sum(source.size(chip) for chip in names)
         recipe = made[name] if made else recipe_of(keys, name, arch_of(keys, name), clip, pixels)
-        contenders[name] = timed(network_of(recipe), spent[name])
+        contenders[name] = timed(network_of(recipe), seconds)
     runs: dict[str, list[float]] = {name: [] for name in contenders}
     for seed in map(int, args.seeds.split(",")):
         found = crossval(source, contenders, score, folds=args.folds, seed=seed)
@@ -136,7 +134,8 @@ def main() -> None:
         args.out.write_text(json.dumps(_kept(keys, args, runs, spent), indent=1) + "\n")
         print(f"seed {seed}: " + ", ".join(f"{n} {v[-1]:.4f}" for n, v in runs.items()), flush=True)
     print(f"\n{args.folds} folds of whole groups; {torch.get_num_threads()} threads\n")
-    print("| contender | IoU of water, mean ± sd | each seed | minutes a training |\n|---|---|---|---|")
+    print("| contender | IoU of water, mean ± sd | each seed | minutes a training |")
+    print("|---|---|---|---|")
     for name, values in runs.items():
         sd = statistics.stdev(values) if len(values) > 1 else float("nan")
         each = ", ".join(f"{v:.3f}" for v in values)

@@ -8,6 +8,8 @@ from typing import Any, Protocol, Self, TypedDict
 
 from geounet.errors import OptionError
 from geounet.fit import Reading
+from geounet.polygonize import check_suffix
+from geounet.polygonize.tolerance import parse_length
 
 MAX_TILE = 16384
 
@@ -29,7 +31,10 @@ class SegmentKeywords(TypedDict, total=False):
     offset: float
     """See ``scale``."""
     polygons: str | Path | bool
-    """The polygon layer (``.gpkg``); True: beside the class map; False: none."""
+    """The polygon layer (``.gpkg``, ``.fgb``, ``.parquet`` or ``.geojson``); True: a GeoPackage
+    beside the class map; False: none."""
+    simplify: str | float
+    """How far the polygons' borders may move: pixels (``1.5``) or metres (``"20m"``)."""
     confidence: bool
     """Also write how sure the network is, as a raster and as a column of the polygons."""
     aoi: str | Path
@@ -55,7 +60,9 @@ class SegmentOptions:
     out: Path | None = None
     """The class map; None: ``<scene>.<model>.tif`` in the current folder."""
     polygons: Path | bool = True
-    """The polygon layer; True: beside the class map; False: none."""
+    """The polygon layer; True: a GeoPackage beside the class map; False: none."""
+    simplify: str | float | None = None
+    """How far the polygons' borders may move: pixels (``1.5``) or metres (``"20m"``)."""
     confidence: bool = False
     """Also write ``<out>.confidence.tif`` and the mean confidence of each polygon."""
     reading: Reading = field(default_factory=Reading)
@@ -76,8 +83,10 @@ class SegmentOptions:
             raise OptionError(f"--tile {self.tile}: a tile has 1 to {MAX_TILE} pixels")
         if self.out is not None and self.out.suffix.lower() not in (".tif", ".tiff"):
             raise OptionError(f"-o {self.out}: the class map is a GeoTIFF: end it in .tif")
-        if isinstance(self.polygons, Path) and self.polygons.suffix.lower() != ".gpkg":
-            raise OptionError(f"--polygons {self.polygons}: end it in .gpkg (GeoPackage)")
+        if isinstance(self.polygons, Path):
+            check_suffix(self.polygons)
+        if self.simplify is not None:
+            parse_length(str(self.simplify), "--simplify")
 
     @classmethod
     def of(

@@ -19,6 +19,7 @@ from geounet.classes import NODATA, ClassScheme
 from geounet.errors import OutputError
 from geounet.options import SegmentOptions
 from geounet.polygonize import PolygonLayout, StripPolygonizer, Tracing, layer_name, open_layer
+from geounet.polygonize.tolerance import tolerance_of
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
@@ -87,8 +88,15 @@ class Outputs:
     """
 
     def __init__(
-        self, paths: OutputPaths, staging: Staging, scene: SceneInfo, bundle: Bundle
+        self,
+        paths: OutputPaths,
+        staging: Staging,
+        scene: SceneInfo,
+        bundle: Bundle,
+        *,
+        simplify: str | float | None = None,
     ) -> None:
+        self._simplify = simplify
         self._paths, self._staging, self._scene, self._bundle = paths, staging, scene, bundle
         self._scheme = bundle.spec.classes
         # staged in the order in which they are to appear
@@ -165,6 +173,7 @@ class Outputs:
             Tracing(
                 geobox=shown_grid(self._scene),
                 nodata=NODATA,
+                simplify=tolerance_of(self._simplify, self._scene.geobox),
                 confidence=self._paths.confidence is not None,
             ),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import time
 import warnings
 from collections import Counter
@@ -16,28 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from geounet import qgis
-from geounet.area import metres_per_pixel
 from geounet.classes import ClassDef
 from geounet.errors import OptionError, OutputError, SceneError
 from geounet.evaluate import check_same_grid
 from geounet.legend import read_legend
+from geounet.outputs import shown_grid
 from geounet.pipeline import Ahead
 from geounet.polygonize import (
     OUTSIDE,
     PolygonBatch,
     PolygonLayout,
     StripPolygonizer,
-    Tolerance,
     Tracing,
     check_suffix,
     layer_name,
     open_layer,
 )
+from geounet.polygonize.tolerance import parse_length, tolerance_of
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
 from geounet.staging import Staging, check_outputs
 from geounet.window import Window
@@ -48,7 +45,6 @@ Progress = Callable[[int, int], object]
 STRIP_PIXELS = 4 << 20
 """Pixels that are read at once."""
 
-_LENGTH = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(px|m)?")
 _CODES = np.iinfo(np.int32)
 _LOG = logging.getLogger("geounet")
 
@@ -202,9 +198,9 @@ class _Codes:
             self._confidence = open_scene(options.confidence)
             check_same_grid(info, self._confidence.info)
         self.tracing = Tracing(
-            geobox=_grid(info),
+            geobox=shown_grid(info),
             nodata=OUTSIDE,
-            simplify=_tolerance(options.simplify, info.geobox),
+            simplify=tolerance_of(options.simplify, info.geobox),
             diagonal=options.diagonal,
             confidence=self._confidence is not None,
             objects=options.objects,
@@ -242,7 +238,7 @@ class _Codes:
                     f"{self._scene.info.source} holds values from {values.min()} to"
                     f" {values.max()}; class codes are between {_CODES.min + 1} and {_CODES.max}"
                 )
-        labels = data.astype(np.int32)
+        labels: NDArray[np.int32] = data.astype(np.int32)
         kept = raster.valid if self._wanted is None else raster.valid & np.isin(data, self._wanted)
         if not kept.all():
             labels[~kept] = OUTSIDE
@@ -251,7 +247,8 @@ class _Codes:
     def _confidences(self, window: Window) -> NDArray[np.uint8] | None:
         if self._confidence is None:
             return None
-        return self._confidence.read(window, [1]).data[0].astype(np.uint8)
+        scores: NDArray[np.uint8] = self._confidence.read(window, [1]).data[0].astype(np.uint8)
+        return scores
 
 
 class _Totals:
@@ -293,45 +290,13 @@ class _Totals:
         }
 
 
-def parse_length(text: str, what: str) -> tuple[float, str]:
-    """Number and unit, ``px`` or ``m``, of a text such as ``1.5``, ``1.5px`` or ``20m``.
-
-    Raises:
-        OptionError: Something else.
-    """
-    found = _LENGTH.fullmatch(text.strip())
-    if found is None or float(found[1]) == 0:
-        raise OptionError(f"{what} {text}: give pixels, as in 1.5, or metres, as in 20m")
-    return float(found[1]), found[2] or "px"
-
-
-def _tolerance(simplify: str | float | None, geobox: GeoBox) -> Tolerance | None:
-    if simplify is None:
-        return None
-    distance, unit = parse_length(str(simplify), "--simplify")
-    if unit == "px":
-        return Tolerance(distance=distance, pixel=(1.0, 1.0))
-    pixel = metres_per_pixel(geobox)
-    if pixel is None:
-        raise OptionError(
-            f"--simplify {simplify}: the raster has no CRS that says how long a metre is: give"
-            " pixels, as in --simplify 1.5"
-        )
-    return Tolerance(distance=distance, pixel=pixel)
-
-
-def _grid(info: SceneInfo) -> GeoBox:
-    """Where polygons lie: QGIS shows a raster without a place with its rows down from 0."""
-    if info.georeferenced:
-        return info.geobox
-    return GeoBox(info.geobox.shape, Affine.scale(1, -1), None)
-
-
 def _band(info: SceneInfo, asked: int | None) -> int:
     """The band with the codes, from 1."""
     bands = [i for i, band in enumerate(info.bands, start=1) if not band.is_alpha]
     if asked is None and len(bands) != 1:
-        raise OptionError(f"{info.source} has {len(bands)} bands: say which has the codes, --band N")
+        raise OptionError(
+            f"{info.source} has {len(bands)} bands: say which has the codes with --band N"
+        )
     band = bands[0] if asked is None else asked
     if not 1 <= band <= len(info.bands):
         raise OptionError(f"--band {band}: {info.source} has {len(info.bands)} bands, from 1 on")
@@ -357,8 +322,8 @@ def _wanted(classes: Sequence[str | int], legend: Mapping[int, ClassDef]) -> lis
         try:
             codes.append(int(one))
         except ValueError:
-            known = f": it has {', '.join(by_name)}" if by_name else ", which names no classes"
-            raise OptionError(f"--classes {one}: no class of the raster{known}; or give codes") from None
+            known = f"it names {', '.join(by_name)}" if by_name else "it names none: give codes"
+            raise OptionError(f"--classes {one}: no class of the raster; {known}") from None
     return codes
 
 

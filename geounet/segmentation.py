@@ -139,7 +139,9 @@ def run_segment(
                 reader.close()  # with the blocks that choosing has read; a later read opens anew
             run = _Run(fit, bundle, options)
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
-            with Outputs(paths, staging, fit.scene.info, bundle) as outputs:
+            with Outputs(
+                paths, staging, fit.scene.info, bundle, simplify=options.simplify
+            ) as outputs:
                 sinks = [totals.add, outputs.write]
                 _drive(run, sinks, progress, begun=lambda: _warn_of_place(fit, bundle, warn))
                 if totals.valid_pixels == 0:

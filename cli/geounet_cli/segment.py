@@ -50,9 +50,17 @@ def add_parser(verbs: Verbs) -> None:
     )
     polygons = parser.add_mutually_exclusive_group()
     polygons.add_argument(
-        "--polygons", type=Path, metavar="OUT.gpkg", help="polygon layer (default: beside OUT.tif)"
+        "--polygons",
+        type=Path,
+        metavar="OUT.gpkg",
+        help="polygon layer: .gpkg, .fgb, .parquet or .geojson (default: OUT.gpkg)",
     )
     polygons.add_argument("--no-polygons", action="store_true", help="write no polygons")
+    parser.add_argument(
+        "--simplify",
+        metavar="PX|M",
+        help="let borders of polygons move by so many pixels (1.5) or metres (20m)",
+    )
     parser.add_argument(
         "--confidence",
         action="store_true",
@@ -87,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         model=args.model,
         out=args.out,
         polygons=False if args.no_polygons else args.polygons or True,
+        simplify=args.simplify,
         confidence=args.confidence,
         reading=reading(args),
         aoi=args.aoi,
