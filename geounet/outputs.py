@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,7 @@ from geounet.errors import OutputError
 from geounet.options import SegmentOptions
 from geounet.polygonize import PolygonLayout, StripPolygonizer, Tracing, layer_name, open_layer
 from geounet.polygonize.tolerance import tolerance_of
+from geounet.polygonize.warm import compile_ahead
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
@@ -208,6 +210,8 @@ class _ClassPolygons:
             style=qgis.polygon_qml(scheme),
         )
         self._layer = open_layer(path, layout)
+        # while the network computes; who comes too early waits for what is being compiled
+        threading.Thread(target=compile_ahead, args=(_quietly,), name="compile-polygons").start()
 
     def write(self, strip: Strip) -> None:
         """Take the next strip."""
@@ -221,6 +225,10 @@ class _ClassPolygons:
     def abort(self) -> None:
         """Let go of the file."""
         self._layer.abort()
+
+
+def _quietly(_text: str) -> None:
+    """Nobody waits for it."""
 
 
 def shown_grid(scene: SceneInfo) -> GeoBox:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
@@ -34,6 +35,15 @@ def callee(function: F) -> F:
     """
     options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return cast(F, numba.njit(nogil=True, **options)(function))
+
+
+def is_kept(function: Any) -> bool:
+    """Whether a compiled function need not be compiled again, or cannot be kept."""
+    cache = getattr(function, "_cache", None)
+    folder = getattr(cache, "cache_path", None)
+    if folder is None:
+        return True
+    return any(Path(folder).glob(f"*.{function.py_func.__name__}-*.nbi"))
 
 
 class _Forgiving:
