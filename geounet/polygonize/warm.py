@@ -36,7 +36,7 @@ def compile_ahead(say: Callable[[str], object]) -> None:
         return
     say("the first run compiles the polygoniser, which takes some seconds")
     command = "from geounet.polygonize.warm import compile_other_half as c; c()"
-    with subprocess.Popen(
+    with subprocess.Popen(  # noqa: S603  our own Python and text
         [sys.executable, "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ):
         compile_tracing()
