@@ -147,8 +147,8 @@ def test_the_polygons_have_the_colours_and_names_of_the_classes(seen: Seen) -> N
     assert told == [[str(c.code), c.name, c.color] for c in SCHEME]
     assert seen.vector["layer"] == "map"
     assert seen.vector["features"] == sum(ndimage.label(c.code == LABELS)[1] for c in SCHEME)
-    areas = ["area_m2"] if seen.grid.crs is not None else []
-    assert seen.vector["fields"] == ["fid", "class", "name", "pixels", *areas]
+    areas = ["area_m2", "perimeter_m"] if seen.grid.crs is not None else []
+    assert seen.vector["fields"] == ["fid", "class", "name", "pixels", *areas, "touches_edge"]
 
 
 def test_both_lie_in_the_same_place(seen: Seen) -> None:
