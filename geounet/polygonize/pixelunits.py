@@ -1,0 +1,77 @@
+"""Areas of runs of pixels in whole units, whose sums depend on no order."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from geounet.area import PixelAreas, pixel_size_m
+from geounet.window import Window
+
+UNITS = 1 << 20
+"""Units in the pixel in the middle of the grid."""
+
+MOST_UNITS = 1 << 52
+"""No area is counted further: float64 is exact up to there."""
+
+_KNOT_M = 4_000.0
+"""Rows so far apart are linear in between to a millionth: the earth's radius is 1600 times it."""
+
+
+class PixelUnits:
+    """Areas of a grid in units of a millionth of its middle pixel.
+
+    Args:
+        geobox: The grid; without a CRS each pixel has an area of 1.
+    """
+
+    def __init__(self, geobox: GeoBox) -> None:
+        self._areas = None if geobox.crs is None else PixelAreas(geobox)
+        self._width = geobox.shape[1]
+        side = pixel_size_m(geobox)
+        self._pixel = 1.0 if side is None else side**2
+        self._every = max(1, min(64, int(_KNOT_M / (side or 1.0))))
+        # a block ends where the next one begins
+        self._knot = functools.lru_cache(maxsize=4)(self._summed_row)
+
+    def units(self, area: float) -> int:
+        """An area in m2, or in pixels without a CRS, in units."""
+        return round(min(area / self._pixel * UNITS, float(MOST_UNITS)))
+
+    def of_runs(
+        self, row: int, rows: NDArray[np.int64], starts: NDArray[np.int32], ends: NDArray[np.int32]
+    ) -> NDArray[np.float64]:
+        """Whole units (runs,) of runs of pixels.
+
+        Args:
+            row: Of the raster, of the first of a block.
+            rows: (runs,) of the block, ascending.
+            starts: (runs,) first column.
+            ends: (runs,) column after the last.
+        """
+        if self._areas is None or not len(rows):
+            return (ends - starts) * float(UNITS)
+        last = int(rows[-1])
+        if self._row(row).shape == (1,):
+            window = Window(row_off=row, col_off=0, height=last + 1, width=self._width)
+            values = self._areas(window)
+            assert values is not None  # noqa: S101  there is a CRS
+            areas = (ends - starts) * values[rows, 0]
+        else:
+            knots = np.stack([self._knot(row + k) for k in range(0, last + self._every + 1, self._every)])
+            knot, share = rows // self._every, rows % self._every / self._every
+            here = knots[knot, ends] - knots[knot, starts]
+            areas = here + share * (knots[knot + 1, ends] - knots[knot + 1, starts] - here)
+        return np.rint(areas * (UNITS / self._pixel))
+
+    def _summed_row(self, row: int) -> NDArray[np.float64]:
+        """Areas of a row's pixels, summed up to each column."""
+        return np.concatenate([[0.0], self._row(row).cumsum()])
+
+    def _row(self, row: int) -> NDArray[np.float64]:
+        window = Window(row_off=row, col_off=0, height=1, width=self._width)
+        areas = self._areas(window) if self._areas is not None else None
+        return np.ones(1) if areas is None else areas[0]
