@@ -16,74 +16,78 @@ TALL = 256
 """Rows of the tallest hole that is filled, or more where the limit is large."""
 
 
+ORDER, PARENT, PATH, FOUND, LOW, CURSOR = 0, 1, 2, 3, 4, 5
+"""Rows of the scratch of :func:`enclose`."""
+
+
 @jit
 def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
-    start: Any, to: Any, small: Any, attached: Any, limit: int, tall: int, area: Any, label: Any,
+    walk: Any, start: Any, to: Any, attached: Any, limit: int, tall: int, area: Any, label: Any,
     top: Any, bottom: Any, filler: Any,
 ) -> None:  # fmt: skip
-    """Fill in of each small component the outermost one that has it in a small hole, or NONE.
+    """Fill in of each small component the outermost one that has it in a small hole.
 
     A component is around others if they hang by it alone on what is not small: it is a cut vertex
     of the graph of neighbours (Hopcroft & Tarjan 1973, "Efficient algorithms for graph
     manipulation").
 
     Args:
+        walk: (6, components) int32, all NONE, scratch.
         start: Of :class:`~geounet.polygonize.graph.Neighbours`, and so ``to``.
         to: See there.
-        small: (components,).
-        attached: (components,) whether next to one that is not small, or open.
+        attached: (components,) int8: of small ones, 1 if next to one that is not, or open, else 0;
+            of others NONE.
         limit: Most units of a hole.
         tall: Most rows of it.
         area: (components,) units; filled in with those of holes.
         label: (components,).
         top: (components,) first row; filled in with that of the outermost hole.
         bottom: (components,) last row; filled in likewise.
-        filler: (components,) filled in.
+        filler: (components,) int32, all NONE, filled in.
     """
-    size = len(small)
-    order, parent, path = np.empty(size, np.int32), np.full(size, NONE), np.empty(size, np.int32)
-    found, low, cursor = np.full(size, NONE), np.zeros(size, np.int32), start.copy()
+    order, parent, path = walk[ORDER], walk[PARENT], walk[PATH]
+    found, low, cursor = walk[FOUND], walk[LOW], walk[CURSOR]
     seen = 0
-    for first in range(size):
-        if not (small[first] and attached[first] and found[first] == NONE):
+    for first in range(len(attached)):
+        if attached[first] != 1 or found[first] != NONE:
             continue
-        depth, path[0] = 1, first
-        found[first], order[seen] = seen, first
-        low[first] = NONE
-        seen += 1
-        while depth > 0:
-            comp = path[depth - 1]
+        other, depth, outer = np.int64(first), 0, np.int64(NONE)
+        while True:
+            if other != NONE:  # go on to it
+                found[other], order[seen], parent[other] = seen, other, outer
+                low[other] = NONE if attached[other] == 1 else seen
+                cursor[other] = start[other]
+                path[depth] = other
+                seen += 1
+                depth += 1
+            if depth == 0:
+                break
+            comp, other = np.int64(path[depth - 1]), np.int64(NONE)
             if cursor[comp] < start[comp + 1]:
-                other = to[cursor[comp]]
+                beside = np.int64(to[cursor[comp]])
                 cursor[comp] += 1
-                if not small[other]:
-                    continue
-                if found[other] == NONE:
-                    found[other], order[seen], parent[other] = seen, other, comp
-                    low[other] = NONE if attached[other] else seen
-                    seen += 1
-                    path[depth] = other
-                    depth += 1
-                else:
-                    low[comp] = min(low[comp], found[other])
+                if attached[beside] != NONE:
+                    if found[beside] == NONE:
+                        other, outer = beside, comp
+                    elif found[beside] < low[comp]:
+                        low[comp] = found[beside]
                 continue
             depth -= 1
-            outer = parent[comp]
-            if outer == NONE:
-                continue
-            low[outer] = min(low[outer], low[comp])
-            # as long as it is a hole, its own area is not needed by anyone but the one around it
-            if low[comp] >= found[outer] and label[outer] != OUTSIDE:
-                filler[comp] = outer
-            area[outer] += area[comp]
-            top[outer] = min(top[outer], top[comp])
-            bottom[outer] = max(bottom[outer], bottom[comp])
+            around = parent[comp]
+            if around != NONE:
+                if low[comp] < low[around]:
+                    low[around] = low[comp]
+                if low[comp] >= found[around] and label[around] != OUTSIDE:
+                    filler[comp] = around
+                area[around] += area[comp]
+                top[around] = min(top[around], top[comp])
+                bottom[around] = max(bottom[around], bottom[comp])
     for k in range(seen):
-        comp = order[k]
-        outer = parent[comp]
-        if outer != NONE and filler[outer] != NONE:
-            filler[comp], top[comp] = filler[outer], top[outer]
-        elif filler[comp] != NONE and (area[comp] > limit or bottom[comp] - top[comp] >= tall):
+        comp = np.int64(order[k])
+        around = parent[comp]
+        if around != NONE and filler[around] != NONE:
+            filler[comp], top[comp] = filler[around], top[around]
+        elif area[comp] > limit or bottom[comp] - top[comp] >= tall:
             filler[comp] = NONE
 
 
@@ -114,16 +118,17 @@ class Holes:
         cluster, clusters = graph.clusters(small)
         waits = np.zeros(clusters, np.bool_)
         waits[cluster[small & graph.opened]] = True
-        attached = graph.opened.copy()
+        attached = np.where(small, graph.opened, NONE).astype(np.int8)
         filler = np.full(len(small), NONE, np.int32)
         area, top, bottom = comps.area.copy(), graph.first_row, comps.last.copy()
         a, b, _ = graph.edges.T
         one = np.concatenate([a[~small[b]], b[~small[a]]])
         beside = np.concatenate([b[~small[b]], a[~small[a]]])
-        attached[one] = True
+        attached[one] = 1
         around = graph.neighbours(small)
+        walk = np.full((6, len(small)), NONE, np.int32)
         enclose(
-            around.start, around.to, small, attached, self._limit, self.tall, area, comps.label, top,
+            walk, around.start, around.to, attached, self._limit, self.tall, area, comps.label, top,
             bottom, filler,
         )  # fmt: skip
         # what hangs on one component that is not small is in its hole

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from typing import Any
 
@@ -32,87 +31,131 @@ def _size(area: int) -> int:
 
 
 @jit
+def _choose(
+    comp: int, start: Any, to: Any, border: Any, area: Any, label: Any, parents: Any, after: Any,
+    votes: Any,
+) -> int:  # fmt: skip
+    """The neighbour into which a component goes, or NONE.
+
+    ``votes`` (neighbours, 3) int64 is scratch: label, largest of it, length of the common border.
+    """
+    found, member = 0, comp
+    while member != NONE:
+        for k in range(start[member], start[member + 1]):
+            other = find(parents, np.int64(to[k]))
+            if other == comp or border[k] == 0 or label[other] == OUTSIDE:
+                continue
+            slot = 0
+            while slot < found and votes[slot, 0] != label[other]:
+                slot += 1
+            if slot == found:
+                votes[slot, 0], votes[slot, 1], votes[slot, 2] = label[other], other, 0
+                found += 1
+            if area[other] > area[votes[slot, 1]]:
+                votes[slot, 1] = other
+            votes[slot, 2] += border[k]
+        member = np.int64(after[member, 0])
+    if found == 0:
+        return NONE
+    best = 0
+    for slot in range(1, found):
+        more = _size(area[votes[slot, 1]]) - _size(area[votes[best, 1]])
+        if more == 0:
+            more = votes[slot, 2] - votes[best, 2]
+        if more > 0 or (more == 0 and votes[slot, 0] < votes[best, 0]):
+            best = slot
+    target, member = votes[best, 1], comp
+    while member != NONE:  # one that is larger may touch at a corner
+        for k in range(start[member], start[member + 1]):
+            other = find(parents, np.int64(to[k]))
+            if label[other] == label[target] and area[other] > area[target]:
+                target = other
+        member = np.int64(after[member, 0])
+    return target
+
+
+@jit
 def _unite(
-    one: int, target: int, grows: bool, opened: Any, area: Any, first: Any, parents: Any, after: Any,
-    tail: Any,
-) -> None:  # fmt: skip
+    one: int, target: int, grows: bool, opened: Any, area: Any, first: Any, parents: Any, after: Any
+) -> None:
     """Make a component part of another one, and if that grows add up what is known of them."""
     parents[one] = target
     if grows:
         area[target] += area[one]
         first[target] = min(first[target], first[one])
         opened[target] |= opened[one]
-        after[tail[target]] = one
-        tail[target] = tail[one]
+        after[after[target, 1], 0] = one
+        after[target, 1] = after[one, 1]
 
 
 @jit
-def merge_small(  # noqa: C901, PLR0912, PLR0913  one loop over a heap, whose order all of it needs
-    actors: Any, opened: Any, start: Any, to: Any, border: Any, limit: int, area: Any, label: Any,
-    first: Any, parents: Any,
+def merge_small(
+    heap: Any, votes: Any, after: Any, start: Any, to: Any, border: Any, limit: int, opened: Any,
+    area: Any, label: Any, first: Any, parents: Any,
 ) -> None:  # fmt: skip
     """Merge components below the limit, the smallest first, as :class:`Merging` says.
 
     Args:
-        actors: (n,) components to be merged.
-        opened: (components,) those that must wait; filled in.
+        heap: (n, 3) int64, ascending: size, first pixel and number of each that is to be merged;
+            used up.
+        votes: (neighbours, 3) int64, scratch.
+        after: (components, 2) int32: next of the same set, NONE; last of the set, itself; filled in.
         start: Of :class:`~geounet.polygonize.graph.Neighbours`, and so ``to`` and ``border``.
         to: See there.
         border: See there.
         limit: Units.
+        opened: (components,) those that must wait; filled in.
         area: (components,) units, filled in for those that absorb others.
         label: (components,) filled in: OUTSIDE where nothing is around.
         first: (components,) first pixel, filled in.
         parents: (components,) union-find, filled in.
     """
-    labels, nearest = np.empty(len(to), np.int32), np.empty(len(to), np.int32)
-    shared = np.empty(len(to), np.int64)
-    after, tail = np.full(len(area), NONE, np.int32), np.arange(len(area))
-    heap = [(_size(area[comp]), first[comp], np.int64(comp)) for comp in actors]
-    heapq.heapify(heap)
-    while len(heap) > 0:
-        size, _, comp = heapq.heappop(heap)
-        if parents[comp] != comp or area[comp] >= limit or opened[comp] or _size(area[comp]) != size:
-            continue
-        found = best = 0
-        member = comp
-        while member != NONE:
-            for k in range(start[member], start[member + 1]):
-                other = find(parents, to[k])
-                if other == comp or border[k] == 0 or label[other] == OUTSIDE:
-                    continue
-                slot = 0
-                while slot < found and labels[slot] != label[other]:
-                    slot += 1
-                if slot == found:
-                    labels[slot], nearest[slot], shared[slot] = label[other], other, 0
-                    found += 1
-                if area[other] > area[nearest[slot]]:
-                    nearest[slot] = other
-                shared[slot] += border[k]
-            member = np.int64(after[member])
-        if found == 0:
-            label[comp], area[comp] = OUTSIDE, limit
-            continue
-        for slot in range(1, found):
-            more = _size(area[nearest[slot]]) - _size(area[nearest[best]])
-            if more == 0:
-                more = shared[slot] - shared[best]
-            if more > 0 or (more == 0 and labels[slot] < labels[best]):
-                best = slot
-        target = np.int64(nearest[best])
-        grows = area[target] < limit
-        # with the label it becomes one with all around it that have it
-        member = comp
-        while member != NONE:
-            for k in range(start[member], start[member + 1]):
-                other = find(parents, to[k])
-                if label[other] == labels[best] and area[other] < limit and other != target:
-                    _unite(other, target, grows, opened, area, first, parents, after, tail)
-            member = np.int64(after[member])
-        _unite(comp, target, grows, opened, area, first, parents, after, tail)
+    count = len(heap)
+    while count > 0:
+        comp, target, grows = heap[0, 2], np.int64(NONE), False
+        if parents[comp] == comp and area[comp] < limit and _size(area[comp]) == heap[0, 0]:
+            target = _choose(comp, start, to, border, area, label, parents, after, votes)
+            if target == NONE:
+                label[comp], area[comp] = OUTSIDE, limit
+        if target != NONE:
+            # with the label it becomes one with all around it that have it
+            grows, member = area[target] < limit, comp
+            while member != NONE:
+                for k in range(start[member], start[member + 1]):
+                    other = find(parents, np.int64(to[k]))
+                    if label[other] == label[target] and area[other] < limit and other != target:
+                        _unite(other, target, grows, opened, area, first, parents, after)
+                member = np.int64(after[member, 0])
+            _unite(comp, target, grows, opened, area, first, parents, after)
         if grows and area[target] < limit and not opened[target]:
-            heapq.heappush(heap, (_size(area[target]), first[target], target))
+            heap[0, 0], heap[0, 1], heap[0, 2] = _size(area[target]), first[target], target
+        else:
+            count -= 1
+            for k in range(3):
+                heap[0, k] = heap[count, k]
+        _sink(heap, count)
+
+
+@jit
+def _sink(heap: Any, count: int) -> None:
+    """Bring the first of a heap, which may be too large, to its place."""
+    at = 0
+    while 2 * at + 1 < count:
+        least = at
+        for child in range(2 * at + 1, min(2 * at + 3, count)):
+            if heap[child, 0] < heap[least, 0] or (
+                heap[child, 0] == heap[least, 0] and heap[child, 1] < heap[least, 1]
+            ):
+                least = child
+        if least == at:
+            break
+        for k in range(3):
+            heap[at, k], heap[least, k] = heap[least, k], heap[at, k]
+        at = least
+
+
+def _sizes(areas: NDArray[np.int64]) -> NDArray[np.int64]:
+    return (areas + (1 << (_SIXTEENTH - 1))) >> _SIXTEENTH
 
 
 class Merging:
@@ -163,8 +206,12 @@ class Merging:
         parents = np.arange(len(small), dtype=np.int32)
         if len(actors):
             around = graph.neighbours(small)
+            after = np.stack([np.full(len(small), NONE, np.int32), parents], axis=1)
+            heap = np.stack([_sizes(comps.area[actors]), comps.first[actors], actors], axis=1)
+            heap = heap[np.lexsort((heap[:, 1], heap[:, 0]))]
+            votes = np.empty((len(around.to), 3), np.int64)
             merge_small(
-                actors, graph.opened, *around, self.grade.below, comps.area, comps.label,
+                heap, votes, after, *around, self.grade.below, graph.opened, comps.area, comps.label,
                 comps.first, parents,
             )  # fmt: skip
         return roots(parents)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from geounet.polygonize.compiled import jit
 from geounet.polygonize.corners import NONE
 from geounet.polygonize.faces import find
@@ -13,8 +15,10 @@ from geounet.polygonize.faces import find
 def join(parents: Any, a: int, b: int) -> int:
     """One set of two, whose root is the first item of it."""
     a, b = find(parents, a), find(parents, b)
-    parents[max(a, b)] = min(a, b)
-    return min(a, b)
+    if a > b:
+        a, b = b, a
+    parents[b] = a
+    return a
 
 
 @jit
@@ -42,19 +46,20 @@ def join_runs(
         row, low, high = labels[i], first[i], first[i + 1]
         above, col = low, 0
         while col < width:
-            label, start = row[col], col
+            label, start, comp = row[col], col, np.int64(NONE)
             while col < width and row[col] == label:
                 col += 1
-            comp = NONE
             above = max(low, above - corner)
             while above < high and starts[above] < col + corner:
                 if ends[above] + corner > start and label_of[comps[above]] == label:
-                    comp = comps[above] if comp == NONE else join(parents, comp, comps[above])
+                    other = np.int64(comps[above])
+                    comp = other if comp == NONE else join(parents, comp, other)
                 if ends[above] >= col + corner:
                     break
                 above += 1
             if comp == NONE:
-                comp = parents[count] = count
+                comp = np.int64(count)
+                parents[count] = count
                 label_of[count] = label
                 count += 1
             starts[top], ends[top], comps[top] = start, col, comp
@@ -98,11 +103,12 @@ def join_small(edges: Any, small: Any, parents: Any) -> None:
     """Unite small components that touch."""
     for k in range(len(edges)):
         if small[edges[k, 0]] and small[edges[k, 1]]:
-            join(parents, edges[k, 0], edges[k, 1])
+            join(parents, np.int64(edges[k, 0]), np.int64(edges[k, 1]))
 
 
 @jit
 def paint_runs(labels: Any, row: int, runs: Any, values: Any) -> None:
     """Set the labels of runs (runs, 3) row, first column, column after the last."""
     for k in range(len(runs)):
-        labels[runs[k, 0] - row, runs[k, 1] : runs[k, 2]] = values[k]
+        for col in range(runs[k, 1], runs[k, 2]):
+            labels[runs[k, 0] - row, col] = values[k]
