@@ -59,9 +59,9 @@ class Neighbours(NamedTuple):
     """Of small components: those of component c are ``start[c]`` to ``start[c + 1]``."""
 
     start: NDArray[np.int64]
-    to: NDArray[np.int32]
-    border: NDArray[np.int32]
-    """Length of a common border in pixels; a neighbour may come several times."""
+    links: NDArray[np.int64]
+    """(neighbours, 2) which it is, and the length of a common border in pixels, 0 at a corner; one
+    may come several times."""
 
 
 class Graph:
@@ -124,16 +124,16 @@ class Graph:
         if not last:
             self.opened[self._above.comps] = True
         small = self.small
-        mine = small[new.comps]
-        self.owner = np.concatenate([set_of[self.owner], new.comps[mine]])
+        mine = np.flatnonzero(small[new.comps])
+        self._renumber(set_of)
+        self._drop_settled(small)
+        self.owner = np.concatenate([self.owner, new.comps[mine]])
         spans = [row + row_of[mine].astype(np.int32), new.starts[mine], new.ends[mine]]
         self.pixels = np.concatenate([self.pixels, np.stack(spans, axis=1, dtype=np.int32)])
         edges = np.empty((4 * len(runs.comps), 3), np.int32)
         corner = int(self._grade.corners)
         found = list_borders(*runs, first, small, corner, edges)
-        self.edges[:, :2] = set_of[self.edges[:, :2]]
         self.edges = np.concatenate([self.edges, edges[:found]])
-        self._drop_settled(small)
 
     def clusters(self, small: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:
         """(components,) number of the set of small ones that touch; how many sets there are."""
@@ -143,14 +143,16 @@ class Graph:
         return cluster, number_sets(parents, cluster)
 
     def neighbours(self, small: NDArray[np.bool_]) -> Neighbours:
-        """Of each small component."""
+        """Of each of these small components."""
         a, b, border = self.edges.T
-        one = np.concatenate([a[small[a]], b[small[b]]])
-        other = np.concatenate([b[small[a]], a[small[b]]])
+        ours, theirs = np.flatnonzero(small[a]), np.flatnonzero(small[b])
+        one = np.concatenate([a[ours], b[theirs]])
         start, order = np.empty(len(small) + 1, np.int64), np.empty(len(one), np.int32)
         list_sets(one, start, order)
-        border = np.concatenate([border[small[a]], border[small[b]]])
-        return Neighbours(start=start, to=other[order], border=border[order])
+        links = np.empty((len(one), 2), np.int64)
+        links[:, 0] = np.concatenate([b[ours], a[theirs]])[order]
+        links[:, 1] = np.concatenate([border[ours], border[theirs]])[order]
+        return Neighbours(start=start, links=links)
 
     def take_settled(
         self, root: NDArray[np.int32]
@@ -163,22 +165,21 @@ class Graph:
         Returns:
             Pixels (runs, 3) whose label is final, and their labels (runs,).
         """
-        self.owner = root[self.owner]
-        self.edges[:, :2] = root[self.edges[:, :2]]
+        self._renumber(root)
         self._above = self._above._replace(comps=root[self._above.comps])
         small = self.small
-        done = ~small[self.owner]
-        painted, labels = self.pixels[done], self.comps.label[self.owner[done]]
+        done = np.flatnonzero(~small[self.owner])
+        painted, labels = self.pixels.take(done, axis=0), self.comps.label[self.owner[done]]
         self._drop_settled(small)
         live = np.zeros(len(root), np.bool_)
         live[self._above.comps] = True
-        live[self.edges[:, :2]] = True
+        live[self.edges[:, 0]] = True
+        live[self.edges[:, 1]] = True
         live[self.owner] = True
         number = (np.cumsum(live) - 1).astype(np.int32)
         self.comps = Components(*(values[live] for values in self.comps))
         self._above = self._above._replace(comps=number[self._above.comps])
-        self.edges[:, :2] = number[self.edges[:, :2]]
-        self.owner = number[self.owner]
+        self._renumber(number)
         return painted, labels
 
     def _join(
@@ -234,11 +235,18 @@ class Graph:
         if last:
             settled[comps[first[-2] :]] = True
 
+    def _renumber(self, number: NDArray[np.int32]) -> None:
+        self.owner = number.take(self.owner)
+        for side in (0, 1):
+            self.edges[:, side] = number.take(self.edges[:, side])
+
     def _drop_settled(self, small: NDArray[np.bool_]) -> None:
         a, b, _ = self.edges.T
-        self.edges = self.edges[(a != b) & (small[a] | small[b])]
-        mine = small[self.owner]
-        self.owner, self.pixels = self.owner[mine], self.pixels[mine]
+        # of rows, take is far faster than a mask
+        kept = np.flatnonzero((a != b) & (small[a] | small[b]))
+        self.edges = self.edges.take(kept, axis=0)
+        mine = np.flatnonzero(small[self.owner])
+        self.owner, self.pixels = self.owner[mine], self.pixels.take(mine, axis=0)
 
 
 def roots(parents: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -22,7 +22,7 @@ ORDER, PARENT, PATH, FOUND, LOW, CURSOR = 0, 1, 2, 3, 4, 5
 
 @jit
 def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
-    walk: Any, start: Any, to: Any, attached: Any, limit: int, tall: int, area: Any, label: Any,
+    walk: Any, start: Any, links: Any, attached: Any, limit: int, tall: int, area: Any, label: Any,
     top: Any, bottom: Any, filler: Any,
 ) -> None:  # fmt: skip
     """Fill in of each small component the outermost one that has it in a small hole.
@@ -33,8 +33,8 @@ def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
 
     Args:
         walk: (6, components) int32, all NONE, scratch.
-        start: Of :class:`~geounet.polygonize.graph.Neighbours`, and so ``to``.
-        to: See there.
+        start: Of :class:`~geounet.polygonize.graph.Neighbours`, and so ``links``.
+        links: See there.
         attached: (components,) int8: of small ones, 1 if next to one that is not, or open, else 0;
             of others NONE.
         limit: Most units of a hole.
@@ -51,7 +51,7 @@ def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
     for first in range(len(attached)):
         if attached[first] != 1 or found[first] != NONE:
             continue
-        other, depth, outer = np.int64(first), 0, np.int64(NONE)
+        other, depth, outer = first, 0, NONE
         while True:
             if other != NONE:  # go on to it
                 found[other], order[seen], parent[other] = seen, other, outer
@@ -64,7 +64,7 @@ def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
                 break
             comp, other = np.int64(path[depth - 1]), np.int64(NONE)
             if cursor[comp] < start[comp + 1]:
-                beside = np.int64(to[cursor[comp]])
+                beside = links[cursor[comp], 0]
                 cursor[comp] += 1
                 if attached[beside] != NONE:
                     if found[beside] == NONE:
@@ -103,48 +103,68 @@ class Holes:
     Args:
         limit: Units.
         side: Of a square of as many pixels.
+        least: Units of a pixel, at least.
     """
 
-    def __init__(self, limit: int, side: float) -> None:
+    def __init__(self, limit: int, side: float, least: int) -> None:
         self.grade = Graded(
             below=limit + 1, cap=limit + 1, diagonal=False, corners=True, nodata=True, rim=False
         )
         self._limit = limit
-        self.tall = max(TALL, 4 * math.ceil(side))
+        self.tall = min(max(TALL, 4 * math.ceil(side)), limit // least + 1)
 
     def decide(self, graph: Graph, end: int) -> NDArray[np.int32]:
         """Settle what is known before row ``end``; the component of which each is a part: itself."""
-        comps, small = graph.comps, graph.small
+        comps, small, rows = graph.comps, graph.small, graph.first_row
         cluster, clusters = graph.clusters(small)
         waits = np.zeros(clusters, np.bool_)
         waits[cluster[small & graph.opened]] = True
-        attached = np.where(small, graph.opened, NONE).astype(np.int8)
-        filler = np.full(len(small), NONE, np.int32)
-        area, top, bottom = comps.area.copy(), graph.first_row, comps.last.copy()
-        a, b, _ = graph.edges.T
-        one = np.concatenate([a[~small[b]], b[~small[a]]])
-        beside = np.concatenate([b[~small[b]], a[~small[a]]])
-        attached[one] = 1
-        around = graph.neighbours(small)
-        walk = np.full((6, len(small)), NONE, np.int32)
-        enclose(
-            walk, around.start, around.to, attached, self._limit, self.tall, area, comps.label, top,
-            bottom, filler,
-        )  # fmt: skip
-        # what hangs on one component that is not small is in its hole
-        low, high = np.full(clusters, len(small)), np.full(clusters, NONE)
-        np.minimum.at(low, cluster[one], beside)
-        np.maximum.at(high, cluster[one], beside)
-        ours, rows = cluster[small], graph.first_row[small]
-        first, last = np.full(clusters, end), np.zeros(clusters, np.int64)
-        np.minimum.at(first, ours, rows)
-        np.maximum.at(last, ours, comps.last[small])
-        total = np.bincount(ours, comps.area[small], clusters)
-        whole = (low == high) & ~waits & (total <= self._limit) & (last - first < self.tall)
-        whole[whole] = comps.label[low[whole]] != OUTSIDE
-        filler = np.where(small & whole[cluster], low[cluster], filler)
-        done = small & (~waits[cluster] | (top < end - self.tall))
+        first = np.full(clusters, end)
+        np.minimum.at(first, cluster[small], rows[small])
+        known = ~waits | (first < end - self.tall)
+        asked = small & known[cluster]
+        filler, top = self._outermost(graph, small, asked)
+        whole = self._whole(graph, small, asked, cluster, first, waits)
+        filler = np.where(small, np.where(whole[cluster] >= 0, whole[cluster], filler), NONE)
+        done = asked & (~waits[cluster] | (top < end - self.tall))
         filled = done & (filler != NONE)
         comps.label[filled] = comps.label[filler[filled]]
         comps.settled[done] = True
         return np.arange(len(small), dtype=np.int32)
+
+    def _outermost(
+        self, graph: Graph, small: NDArray[np.bool_], asked: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        """Small component around each of those asked for, or NONE; first row of hole or component."""
+        comps = graph.comps
+        a, b, _ = graph.edges.T
+        attached = np.where(asked, graph.opened, NONE).astype(np.int8)
+        attached[a[asked[a] & ~small[b]]] = 1
+        attached[b[asked[b] & ~small[a]]] = 1
+        walk = np.full((6, len(small)), NONE, np.int32)
+        filler, top = walk[0].copy(), graph.first_row
+        enclose(
+            walk, *graph.neighbours(asked), attached, self._limit, self.tall, comps.area.copy(),
+            comps.label, top, comps.last.copy(), filler,
+        )  # fmt: skip
+        return filler, top
+
+    def _whole(
+        self, graph: Graph, small: NDArray[np.bool_], asked: NDArray[np.bool_],
+        cluster: NDArray[np.int32], first: NDArray[np.int64], waits: NDArray[np.bool_],
+    ) -> NDArray[np.int64]:  # fmt: skip
+        """(clusters,) what is not small and has all of a cluster in a small hole, or NONE."""
+        comps, clusters = graph.comps, len(first)
+        a, b, _ = graph.edges.T
+        ours, theirs = asked[a] & ~small[b], asked[b] & ~small[a]
+        one = cluster[np.concatenate([a[ours], b[theirs]])]
+        beside = np.concatenate([b[ours], a[theirs]])
+        low, high = np.full(clusters, len(small)), np.full(clusters, NONE)
+        np.minimum.at(low, one, beside)
+        np.maximum.at(high, one, beside)
+        last = np.zeros(clusters, np.int64)
+        np.maximum.at(last, cluster[asked], comps.last[asked])
+        area = np.bincount(cluster[asked], comps.area[asked], clusters)
+        found = ~waits & (low == high) & (area <= self._limit) & (last - first < self.tall)
+        found[found] = comps.label[low[found]] != OUTSIDE
+        return np.where(found, low, NONE)

@@ -14,6 +14,10 @@ from geounet.polygonize.faces import find
 from geounet.polygonize.graph import Graded, Graph, roots
 from geounet.polygonize.pixelunits import MOST_UNITS
 
+AREA, LABEL, FIRST, OPENED, NEXT, LAST = 0, 1, 2, 3, 4, 5
+"""Columns of what is known of a component: area in units, label, first pixel, whether it may go on,
+the next of the same set or NONE, the last of the set that it is the root of."""
+
 CAP = 16
 """Neighbours are compared up to this many times the limit, so that none need be known to its end."""
 
@@ -31,104 +35,92 @@ def _size(area: int) -> int:
 
 
 @jit
-def _choose(
-    comp: int, start: Any, to: Any, border: Any, area: Any, label: Any, parents: Any, after: Any,
-    votes: Any,
-) -> int:  # fmt: skip
-    """The neighbour into which a component goes, or NONE.
-
-    ``votes`` (neighbours, 3) int64 is scratch: label, largest of it, length of the common border.
-    """
+def _choose(comp: int, start: Any, links: Any, sets: Any, parents: Any, votes: Any) -> int:
+    """The neighbour into which a component goes, or NONE."""
     found, member = 0, comp
     while member != NONE:
         for k in range(start[member], start[member + 1]):
-            other = find(parents, np.int64(to[k]))
-            if other == comp or border[k] == 0 or label[other] == OUTSIDE:
+            other = find(parents, links[k, 0])
+            label = sets[other, LABEL]
+            if other == comp or label == OUTSIDE:
                 continue
             slot = 0
-            while slot < found and votes[slot, 0] != label[other]:
+            while slot < found and votes[slot, 0] != label:
                 slot += 1
             if slot == found:
-                votes[slot, 0], votes[slot, 1], votes[slot, 2] = label[other], other, 0
+                votes[slot, 0], votes[slot, 1], votes[slot, 2] = label, other, 0
                 found += 1
-            if area[other] > area[votes[slot, 1]]:
+            if sets[other, AREA] > sets[votes[slot, 1], AREA]:
                 votes[slot, 1] = other
-            votes[slot, 2] += border[k]
-        member = np.int64(after[member, 0])
-    if found == 0:
-        return NONE
-    best = 0
-    for slot in range(1, found):
-        more = _size(area[votes[slot, 1]]) - _size(area[votes[best, 1]])
-        if more == 0:
-            more = votes[slot, 2] - votes[best, 2]
-        if more > 0 or (more == 0 and votes[slot, 0] < votes[best, 0]):
+            votes[slot, 2] += links[k, 1]
+        member = sets[member, NEXT]
+    best = NONE
+    for slot in range(found):
+        if votes[slot, 2] == 0:  # it only touches at a corner
+            continue
+        more = 1
+        if best != NONE:
+            more = _size(sets[votes[slot, 1], AREA]) - _size(sets[votes[best, 1], AREA])
+            if more == 0:
+                more = votes[slot, 2] - votes[best, 2]
+            if more == 0:
+                more = votes[best, 0] - votes[slot, 0]
+        if more > 0:
             best = slot
-    target, member = votes[best, 1], comp
-    while member != NONE:  # one that is larger may touch at a corner
-        for k in range(start[member], start[member + 1]):
-            other = find(parents, np.int64(to[k]))
-            if label[other] == label[target] and area[other] > area[target]:
-                target = other
-        member = np.int64(after[member, 0])
-    return target
+    return NONE if best == NONE else votes[best, 1]
 
 
 @jit
-def _unite(
-    one: int, target: int, grows: bool, opened: Any, area: Any, first: Any, parents: Any, after: Any
-) -> None:
+def _unite(one: int, target: int, grows: bool, sets: Any, parents: Any) -> None:
     """Make a component part of another one, and if that grows add up what is known of them."""
     parents[one] = target
     if grows:
-        area[target] += area[one]
-        first[target] = min(first[target], first[one])
-        opened[target] |= opened[one]
-        after[after[target, 1], 0] = one
-        after[target, 1] = after[one, 1]
+        sets[target, AREA] += sets[one, AREA]
+        sets[target, OPENED] |= sets[one, OPENED]
+        if sets[one, FIRST] < sets[target, FIRST]:
+            sets[target, FIRST] = sets[one, FIRST]
+        sets[sets[target, LAST], NEXT] = one
+        sets[target, LAST] = sets[one, LAST]
 
 
 @jit
 def merge_small(
-    heap: Any, votes: Any, after: Any, start: Any, to: Any, border: Any, limit: int, opened: Any,
-    area: Any, label: Any, first: Any, parents: Any,
-) -> None:  # fmt: skip
+    heap: Any, votes: Any, start: Any, links: Any, limit: int, sets: Any, parents: Any
+) -> None:
     """Merge components below the limit, the smallest first, as :class:`Merging` says.
 
     Args:
-        heap: (n, 3) int64, ascending: size, first pixel and number of each that is to be merged;
-            used up.
-        votes: (neighbours, 3) int64, scratch.
-        after: (components, 2) int32: next of the same set, NONE; last of the set, itself; filled in.
-        start: Of :class:`~geounet.polygonize.graph.Neighbours`, and so ``to`` and ``border``.
-        to: See there.
-        border: See there.
+        heap: (n, 3) ascending: size, first pixel and number of each that is to be merged; used up.
+        votes: (neighbours, 3) scratch: label, the largest that has it, length of the border to all.
+        start: Of :class:`~geounet.polygonize.graph.Neighbours`, and so ``links``.
+        links: See there.
         limit: Units.
-        opened: (components,) those that must wait; filled in.
-        area: (components,) units, filled in for those that absorb others.
-        label: (components,) filled in: OUTSIDE where nothing is around.
-        first: (components,) first pixel, filled in.
-        parents: (components,) union-find, filled in.
+        sets: (components, 6) what is known of each; filled in. What has nothing around it gets the
+            label OUTSIDE and as much area as the limit.
+        parents: (components,) int32 union-find; filled in.
     """
     count = len(heap)
     while count > 0:
-        comp, target, grows = heap[0, 2], np.int64(NONE), False
-        if parents[comp] == comp and area[comp] < limit and _size(area[comp]) == heap[0, 0]:
-            target = _choose(comp, start, to, border, area, label, parents, after, votes)
+        comp, target, grows = heap[0, 2], NONE, False
+        area = sets[comp, AREA]
+        if parents[comp] == comp and area < limit and _size(area) == heap[0, 0]:
+            target = _choose(comp, start, links, sets, parents, votes)
             if target == NONE:
-                label[comp], area[comp] = OUTSIDE, limit
+                sets[comp, LABEL], sets[comp, AREA] = OUTSIDE, limit
         if target != NONE:
             # with the label it becomes one with all around it that have it
-            grows, member = area[target] < limit, comp
+            label, member = sets[target, LABEL], comp
+            grows = sets[target, AREA] < limit
             while member != NONE:
                 for k in range(start[member], start[member + 1]):
-                    other = find(parents, np.int64(to[k]))
-                    if label[other] == label[target] and area[other] < limit and other != target:
-                        _unite(other, target, grows, opened, area, first, parents, after)
-                member = np.int64(after[member, 0])
-            _unite(comp, target, grows, opened, area, first, parents, after)
-        if grows and area[target] < limit and not opened[target]:
-            heap[0, 0], heap[0, 1], heap[0, 2] = _size(area[target]), first[target], target
+                    other = find(parents, links[k, 0])
+                    if other != target and sets[other, LABEL] == label and sets[other, AREA] < limit:
+                        _unite(other, target, grows, sets, parents)
+                member = sets[member, NEXT]
+            _unite(comp, target, grows, sets, parents)
+        if grows and sets[target, AREA] < limit and sets[target, OPENED] == 0:
+            heap[0, 0], heap[0, 1] = _size(sets[target, AREA]), sets[target, FIRST]
+            heap[0, 2] = target
         else:
             count -= 1
             for k in range(3):
@@ -142,7 +134,7 @@ def _sink(heap: Any, count: int) -> None:
     at = 0
     while 2 * at + 1 < count:
         least = at
-        for child in range(2 * at + 1, min(2 * at + 3, count)):
+        for child in range(2 * at + 1, 2 * at + 3 if 2 * at + 3 < count else count):
             if heap[child, 0] < heap[least, 0] or (
                 heap[child, 0] == heap[least, 0] and heap[child, 1] < heap[least, 1]
             ):
@@ -205,13 +197,13 @@ class Merging:
         actors = np.flatnonzero(ready & ~graph.opened)
         parents = np.arange(len(small), dtype=np.int32)
         if len(actors):
-            around = graph.neighbours(small)
-            after = np.stack([np.full(len(small), NONE, np.int32), parents], axis=1)
             heap = np.stack([_sizes(comps.area[actors]), comps.first[actors], actors], axis=1)
             heap = heap[np.lexsort((heap[:, 1], heap[:, 0]))]
-            votes = np.empty((len(around.to), 3), np.int64)
-            merge_small(
-                heap, votes, after, *around, self.grade.below, graph.opened, comps.area, comps.label,
-                comps.first, parents,
-            )  # fmt: skip
+            around = graph.neighbours(ready)
+            votes = np.empty((len(around.links), 3), np.int64)
+            sets = np.empty((len(small), 6), np.int64)
+            sets[:, AREA], sets[:, LABEL], sets[:, FIRST] = comps.area, comps.label, comps.first
+            sets[:, OPENED], sets[:, NEXT], sets[:, LAST] = graph.opened, NONE, parents
+            merge_small(heap, votes, *around, self.grade.below, sets, parents)
+            comps.area[:], comps.label[:], comps.first[:] = sets[:, AREA], sets[:, LABEL], sets[:, FIRST]
         return roots(parents)

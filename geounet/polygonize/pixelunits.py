@@ -30,27 +30,34 @@ class PixelUnits:
 
     def __init__(self, geobox: GeoBox) -> None:
         self._areas = None if geobox.crs is None else PixelAreas(geobox)
-        self._width = geobox.shape[1]
+        self._height, self._width = geobox.shape
         side = pixel_size_m(geobox)
         self._pixel = 1.0 if side is None else side**2
         self._every = max(1, min(64, int(_KNOT_M / (side or 1.0))))
         # a block ends where the next one begins
-        self._knot = functools.lru_cache(maxsize=4)(self._summed_row)
+        self._knot = functools.lru_cache(maxsize=16)(self._summed_row)
 
     def units(self, area: float) -> int:
         """An area in m2, or in pixels without a CRS, in units."""
         return round(min(area / self._pixel * UNITS, float(MOST_UNITS)))
 
+    @property
+    def least(self) -> int:
+        """Units of a pixel that is hardly larger than any: of the first, middle and last rows."""
+        height = self._height
+        least = min(float(self._row(row).min()) for row in (0, height // 2, height - 1))
+        return max(1, self.units(least) - 1)
+
     def of_runs(
         self, row: int, rows: NDArray[np.int64], starts: NDArray[np.int32], ends: NDArray[np.int32]
     ) -> NDArray[np.float64]:
-        """Whole units (runs,) of runs of pixels.
+        """Whole units (runs,) of the runs of pixels that fill whole rows.
 
         Args:
             row: Of the raster, of the first of a block.
             rows: (runs,) of the block, ascending.
             starts: (runs,) first column.
-            ends: (runs,) column after the last.
+            ends: (runs,) column after the last, where the next one starts.
         """
         if self._areas is None or not len(rows):
             return (ends - starts) * float(UNITS)
@@ -63,8 +70,13 @@ class PixelUnits:
         else:
             knots = np.stack([self._knot(row + k) for k in range(0, last + self._every + 1, self._every)])
             knot, share = rows // self._every, rows % self._every / self._every
-            here = knots[knot, ends] - knots[knot, starts]
-            areas = here + share * (knots[knot + 1, ends] - knots[knot + 1, starts] - here)
+            at = knot * (self._width + 1) + starts
+            low = _between(knots.ravel(), at, self._width + 1, share)
+            high = np.append(low[1:], 0.0)
+            edge = np.flatnonzero(ends == self._width)
+            at, share = at[edge] + self._width - starts[edge], share[edge]
+            high[edge] = _between(knots.ravel(), at, self._width + 1, share)
+            areas = high - low
         return np.rint(areas * (UNITS / self._pixel))
 
     def _summed_row(self, row: int) -> NDArray[np.float64]:
@@ -75,3 +87,11 @@ class PixelUnits:
         window = Window(row_off=row, col_off=0, height=1, width=self._width)
         areas = self._areas(window) if self._areas is not None else None
         return np.ones(1) if areas is None else areas[0]
+
+
+def _between(
+    knots: NDArray[np.float64], at: NDArray[np.int64], step: int, share: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Values at these places, on the way to those a step further."""
+    here = knots.take(at)
+    return here + share * (knots.take(at + step) - here)

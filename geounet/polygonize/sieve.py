@@ -39,7 +39,8 @@ class Sieve:
             self._stages.append(Sifting(merging, units, geobox.shape))
         if max_hole > 0:
             limit = units.units(max_hole)
-            self._stages.append(Sifting(Holes(limit, (limit / UNITS) ** 0.5), units, geobox.shape))
+            holes = Holes(limit, (limit / UNITS) ** 0.5, units.least)
+            self._stages.append(Sifting(holes, units, geobox.shape))
 
     @property
     def nodata(self) -> int:

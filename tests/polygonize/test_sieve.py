@@ -84,20 +84,20 @@ def merged(labels, limit, *, areas=None, diagonal=False):
         if not small:
             return out
         inside = groups == min(small)[2]
-        votes: dict = {}
+        borders: dict = {}
         for row, col in np.argwhere(inside):
             for i, j in ((row - 1, col), (row, col - 1), (row, col + 1), (row + 1, col)):
-                if not (0 <= i < len(out) and 0 <= j < out.shape[1]) or inside[i, j]:
-                    continue
-                if out[i, j] != NODATA:
-                    votes.setdefault(out[i, j], []).append(groups[i, j])
-        if not votes:
+                if 0 <= i < len(out) and 0 <= j < out.shape[1] and not inside[i, j]:
+                    borders[out[i, j]] = borders.get(out[i, j], 0) + 1
+        borders.pop(NODATA, None)
+        if not borders:
             out[inside] = NODATA
             continue
-        best = max(votes, key=lambda c: (max(map(rounded, votes[c])), len(votes[c]), -c))
-        around = ndimage.binary_dilation(inside, structure) & (out == best)
-        beside = np.unique(groups[around])
-        target = max(beside, key=lambda g: size[g])
+        ring = ndimage.binary_dilation(inside, structure) & ~inside
+        around = {code: np.unique(groups[ring & (out == code)]) for code in borders}
+        best = max(borders, key=lambda c: (max(map(rounded, around[c])), borders[c], -c))
+        target = max(around[best], key=lambda g: size[g])
+        beside = around[best]
         taken = [min(small)[2], *(g for g in beside if g != target and size[g] < limit)]
         if size[target] < limit * (1 - 1e-9):
             size[target] += sum(size[g] for g in taken)
