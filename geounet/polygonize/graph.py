@@ -43,6 +43,16 @@ class Components(NamedTuple):
     settled: NDArray[np.bool_]
     """Whether its label is final."""
 
+    def those(self, wanted: NDArray[np.bool_]) -> Components:
+        """Some of them."""
+        return Components(
+            label=self.label[wanted],
+            area=self.area[wanted],
+            first=self.first[wanted],
+            last=self.last[wanted],
+            settled=self.settled[wanted],
+        )
+
 
 class Runs(NamedTuple):
     """Runs of pixels, all of shape (runs,)."""
@@ -126,7 +136,7 @@ class Graph:
         small = self.small
         mine = np.flatnonzero(small[new.comps])
         self._renumber(set_of)
-        self._drop_settled(small)
+        self._drop_edges(small)
         self.owner = np.concatenate([self.owner, new.comps[mine]])
         spans = [row + row_of[mine].astype(np.int32), new.starts[mine], new.ends[mine]]
         self.pixels = np.concatenate([self.pixels, np.stack(spans, axis=1, dtype=np.int32)])
@@ -154,9 +164,7 @@ class Graph:
         links[:, 1] = np.concatenate([border[ours], border[theirs]])[order]
         return Neighbours(start=start, links=links)
 
-    def take_settled(
-        self, root: NDArray[np.int32]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    def take_settled(self, root: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Forget what is settled.
 
         Args:
@@ -168,16 +176,18 @@ class Graph:
         self._renumber(root)
         self._above = self._above._replace(comps=root[self._above.comps])
         small = self.small
-        done = np.flatnonzero(~small[self.owner])
+        mine = small[self.owner]
+        done, waiting = np.flatnonzero(~mine), np.flatnonzero(mine)
         painted, labels = self.pixels.take(done, axis=0), self.comps.label[self.owner[done]]
-        self._drop_settled(small)
+        self.owner, self.pixels = self.owner[waiting], self.pixels.take(waiting, axis=0)
+        self._drop_edges(small)
         live = np.zeros(len(root), np.bool_)
         live[self._above.comps] = True
         live[self.edges[:, 0]] = True
         live[self.edges[:, 1]] = True
         live[self.owner] = True
         number = (np.cumsum(live) - 1).astype(np.int32)
-        self.comps = Components(*(values[live] for values in self.comps))
+        self.comps = self.comps.those(live)
         self._above = self._above._replace(comps=number[self._above.comps])
         self._renumber(number)
         return painted, labels
@@ -240,13 +250,11 @@ class Graph:
         for side in (0, 1):
             self.edges[:, side] = number.take(self.edges[:, side])
 
-    def _drop_settled(self, small: NDArray[np.bool_]) -> None:
+    def _drop_edges(self, small: NDArray[np.bool_]) -> None:
         a, b, _ = self.edges.T
         # of rows, take is far faster than a mask
         kept = np.flatnonzero((a != b) & (small[a] | small[b]))
         self.edges = self.edges.take(kept, axis=0)
-        mine = np.flatnonzero(small[self.owner])
-        self.owner, self.pixels = self.owner[mine], self.pixels.take(mine, axis=0)
 
 
 def roots(parents: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -256,5 +264,3 @@ def roots(parents: NDArray[np.int32]) -> NDArray[np.int32]:
         if np.array_equal(above, parents):
             return above
         parents = above
-
-

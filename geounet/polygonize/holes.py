@@ -21,7 +21,7 @@ ORDER, PARENT, PATH, FOUND, LOW, CURSOR = 0, 1, 2, 3, 4, 5
 
 
 @jit
-def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
+def enclose(  # noqa: C901, PLR0912, PLR0913  one walk, whose order all of it needs
     walk: Any, start: Any, links: Any, attached: Any, limit: int, tall: int, area: Any, label: Any,
     top: Any, bottom: Any, filler: Any,
 ) -> None:  # fmt: skip
@@ -51,7 +51,9 @@ def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
     for first in range(len(attached)):
         if attached[first] != 1 or found[first] != NONE:
             continue
-        other, depth, outer = first, 0, NONE
+        other: Any = first
+        outer: Any = NONE
+        depth = 0
         while True:
             if other != NONE:  # go on to it
                 found[other], order[seen], parent[other] = seen, other, outer
@@ -75,8 +77,7 @@ def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
             depth -= 1
             around = parent[comp]
             if around != NONE:
-                if low[comp] < low[around]:
-                    low[around] = low[comp]
+                low[around] = min(low[around], low[comp])
                 if low[comp] >= found[around] and label[around] != OUTSIDE:
                     filler[comp] = around
                 area[around] += area[comp]
@@ -94,11 +95,10 @@ def enclose(  # noqa: C901, PLR0913  one walk, whose order all of it needs
 class Holes:
     """Fills the small holes of components.
 
-    A hole is what a component encloses, of whatever labels: a piece of all the rest, connected by
-    sides or corners, that does not touch the edge of the raster. It gets the component's label if
-    its area is up to the limit and it has up to ``tall`` rows. Of holes in holes the outermost such
-    counts. Nodata is filled, too, but fills nothing. Components are connected by sides, so that
-    their holes are those of their polygons.
+    See :class:`~geounet.polygonize.sieve.Sieve`. Two cases: what hangs on one component that is not
+    small is all of a cluster of small ones; and what hangs on a small one is found by
+    :func:`enclose`. A component in no hole that is old enough counts as one that is not small: it
+    is in none that is wanted.
 
     Args:
         limit: Units.
@@ -114,7 +114,7 @@ class Holes:
         self.tall = min(max(TALL, 4 * math.ceil(side)), limit // least + 1)
 
     def decide(self, graph: Graph, end: int) -> NDArray[np.int32]:
-        """Settle what is known before row ``end``; the component of which each is a part: itself."""
+        """Settle what is known before row ``end``; each component stays one by itself."""
         comps, small, rows = graph.comps, graph.small, graph.first_row
         cluster, clusters = graph.clusters(small)
         waits = np.zeros(clusters, np.bool_)
@@ -135,7 +135,7 @@ class Holes:
     def _outermost(
         self, graph: Graph, small: NDArray[np.bool_], asked: NDArray[np.bool_]
     ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-        """Small component around each of those asked for, or NONE; first row of hole or component."""
+        """Small one around each that is asked for, or NONE; first row of the hole or of itself."""
         comps = graph.comps
         a, b, _ = graph.edges.T
         attached = np.where(asked, graph.opened, NONE).astype(np.int8)

@@ -19,10 +19,10 @@ AREA, LABEL, FIRST, OPENED, NEXT, LAST = 0, 1, 2, 3, 4, 5
 the next of the same set or NONE, the last of the set that it is the root of."""
 
 CAP = 16
-"""Neighbours are compared up to this many times the limit, so that none need be known to its end."""
+"""Neighbours are compared up to this many times the limit: none need be known to its end."""
 
 TALL = 256
-"""Rows of a cluster that is resolved before all of it is known, or more where the limit is large."""
+"""Rows after which a cluster is cut, or more where the limit is large."""
 
 _SIXTEENTH = 16
 """Bits of it: 2**20 units are a pixel."""
@@ -35,7 +35,9 @@ def _size(area: int) -> int:
 
 
 @jit
-def _choose(comp: int, start: Any, links: Any, sets: Any, parents: Any, votes: Any) -> int:
+def _choose(  # noqa: C901  one vote
+    comp: int, start: Any, links: Any, sets: Any, parents: Any, votes: Any
+) -> int:
     """The neighbour into which a component goes, or NONE."""
     found, member = 0, comp
     while member != NONE:
@@ -71,14 +73,13 @@ def _choose(comp: int, start: Any, links: Any, sets: Any, parents: Any, votes: A
 
 
 @jit
-def _unite(one: int, target: int, grows: bool, sets: Any, parents: Any) -> None:
-    """Make a component part of another one, and if that grows add up what is known of them."""
+def _unite(one: int, target: int, grows: int, sets: Any, parents: Any) -> None:
+    """Make a component part of another one; if that grows (1), add up what is known of them."""
     parents[one] = target
     if grows:
         sets[target, AREA] += sets[one, AREA]
         sets[target, OPENED] |= sets[one, OPENED]
-        if sets[one, FIRST] < sets[target, FIRST]:
-            sets[target, FIRST] = sets[one, FIRST]
+        sets[target, FIRST] = min(sets[target, FIRST], sets[one, FIRST])
         sets[sets[target, LAST], NEXT] = one
         sets[target, LAST] = sets[one, LAST]
 
@@ -101,7 +102,7 @@ def merge_small(
     """
     count = len(heap)
     while count > 0:
-        comp, target, grows = heap[0, 2], NONE, False
+        comp, target, grows = heap[0, 2], NONE, 0
         area = sets[comp, AREA]
         if parents[comp] == comp and area < limit and _size(area) == heap[0, 0]:
             target = _choose(comp, start, links, sets, parents, votes)
@@ -110,11 +111,15 @@ def merge_small(
         if target != NONE:
             # with the label it becomes one with all around it that have it
             label, member = sets[target, LABEL], comp
-            grows = sets[target, AREA] < limit
+            grows = 1 if sets[target, AREA] < limit else 0
             while member != NONE:
                 for k in range(start[member], start[member + 1]):
                     other = find(parents, links[k, 0])
-                    if other != target and sets[other, LABEL] == label and sets[other, AREA] < limit:
+                    if (
+                        other != target
+                        and sets[other, LABEL] == label
+                        and sets[other, AREA] < limit
+                    ):
                         _unite(other, target, grows, sets, parents)
                 member = sets[member, NEXT]
             _unite(comp, target, grows, sets, parents)
@@ -134,7 +139,7 @@ def _sink(heap: Any, count: int) -> None:
     at = 0
     while 2 * at + 1 < count:
         least = at
-        for child in range(2 * at + 1, 2 * at + 3 if 2 * at + 3 < count else count):
+        for child in range(2 * at + 1, min(count, 2 * at + 3)):
             if heap[child, 0] < heap[least, 0] or (
                 heap[child, 0] == heap[least, 0] and heap[child, 1] < heap[least, 1]
             ):
@@ -153,16 +158,8 @@ def _sizes(areas: NDArray[np.int64]) -> NDArray[np.int64]:
 class Merging:
     """Gives each component below a limit the label of its largest neighbour.
 
-    Areas are compared up to :data:`CAP` times the limit, in sixteenths of a pixel. Of neighbours
-    that are equal, the label with the longest common border is taken, then the lowest. Where small
-    ones touch each other, they are a cluster, in which the smallest goes first (of equal ones, that
-    with the first pixel); with its new label it becomes one with all around it that have it, and
-    their areas add up. What is at the limit or above no longer changes, so clusters do not depend on
-    each other. A component with nothing around it but nodata and the edge becomes nodata.
-
-    A cluster is resolved when all of it and the areas around it are known. One that is taller than
-    ``tall`` rows is resolved at the end of the block in hand: what ends above it is merged as far as
-    it is known, while what may go on below it only takes in others and is merged later.
+    See :class:`~geounet.polygonize.sieve.Sieve`. What is at the limit or above never changes, so
+    that clusters do not depend on each other.
 
     Args:
         limit: Units.
@@ -179,7 +176,7 @@ class Merging:
             nodata=False,
             rim=True,
         )
-        self.tall = max(TALL, 4 * math.ceil(side))
+        self.tall = max(TALL, 16 * math.ceil(side))
 
     def decide(self, graph: Graph, end: int) -> NDArray[np.int32]:
         """Settle what is known before row ``end``; the component of which each is a part then."""
@@ -205,5 +202,9 @@ class Merging:
             sets[:, AREA], sets[:, LABEL], sets[:, FIRST] = comps.area, comps.label, comps.first
             sets[:, OPENED], sets[:, NEXT], sets[:, LAST] = graph.opened, NONE, parents
             merge_small(heap, votes, *around, self.grade.below, sets, parents)
-            comps.area[:], comps.label[:], comps.first[:] = sets[:, AREA], sets[:, LABEL], sets[:, FIRST]
+            comps.area[:], comps.label[:], comps.first[:] = (
+                sets[:, AREA],
+                sets[:, LABEL],
+                sets[:, FIRST],
+            )
         return roots(parents)

@@ -29,11 +29,12 @@ class PixelUnits:
     """
 
     def __init__(self, geobox: GeoBox) -> None:
-        self._areas = None if geobox.crs is None else PixelAreas(geobox)
+        self._areas = PixelAreas(geobox)
         self._height, self._width = geobox.shape
         side = pixel_size_m(geobox)
         self._pixel = 1.0 if side is None else side**2
         self._every = max(1, min(64, int(_KNOT_M / (side or 1.0))))
+        self._alike = self._rows(0, 1).shape[1] == 1
         # a block ends where the next one begins
         self._knot = functools.lru_cache(maxsize=16)(self._summed_row)
 
@@ -45,7 +46,7 @@ class PixelUnits:
     def least(self) -> int:
         """Units of a pixel that is hardly larger than any: of the first, middle and last rows."""
         height = self._height
-        least = min(float(self._row(row).min()) for row in (0, height // 2, height - 1))
+        least = min(float(self._rows(row, 1).min()) for row in (0, height // 2, height - 1))
         return max(1, self.units(least) - 1)
 
     def of_runs(
@@ -59,16 +60,15 @@ class PixelUnits:
             starts: (runs,) first column.
             ends: (runs,) column after the last, where the next one starts.
         """
-        if self._areas is None or not len(rows):
-            return (ends - starts) * float(UNITS)
-        last = int(rows[-1])
-        if self._row(row).shape == (1,):
-            window = Window(row_off=row, col_off=0, height=last + 1, width=self._width)
-            values = self._areas(window)
-            assert values is not None  # noqa: S101  there is a CRS
-            areas = (ends - starts) * values[rows, 0]
+        if not len(rows):
+            return np.empty(0)
+        height = int(rows[-1]) + 1
+        if self._alike:
+            areas = (ends - starts) * self._rows(row, height)[rows, 0]
         else:
-            knots = np.stack([self._knot(row + k) for k in range(0, last + self._every + 1, self._every)])
+            knots = np.stack(
+                [self._knot(row + k) for k in range(0, height + self._every, self._every)]
+            )
             knot, share = rows // self._every, rows % self._every / self._every
             at = knot * (self._width + 1) + starts
             low = _between(knots.ravel(), at, self._width + 1, share)
@@ -77,16 +77,17 @@ class PixelUnits:
             at, share = at[edge] + self._width - starts[edge], share[edge]
             high[edge] = _between(knots.ravel(), at, self._width + 1, share)
             areas = high - low
-        return np.rint(areas * (UNITS / self._pixel))
+        return np.asarray(np.rint(areas * (UNITS / self._pixel)), np.float64)
 
     def _summed_row(self, row: int) -> NDArray[np.float64]:
         """Areas of a row's pixels, summed up to each column."""
-        return np.concatenate([[0.0], self._row(row).cumsum()])
+        return np.concatenate([[0.0], self._rows(row, 1)[0].cumsum()])
 
-    def _row(self, row: int) -> NDArray[np.float64]:
-        window = Window(row_off=row, col_off=0, height=1, width=self._width)
-        areas = self._areas(window) if self._areas is not None else None
-        return np.ones(1) if areas is None else areas[0]
+    def _rows(self, row: int, height: int) -> NDArray[np.float64]:
+        """Areas of the pixels of some rows, (height, width) or (height, 1) where they are alike."""
+        window = Window(row_off=row, col_off=0, height=height, width=self._width)
+        areas = self._areas(window)
+        return np.ones((height, 1)) if areas is None else areas
 
 
 def _between(

@@ -12,7 +12,7 @@ from geounet.polygonize.faces import find
 
 
 @jit
-def join(parents: Any, a: int, b: int) -> int:
+def join(parents: Any, a: Any, b: Any) -> Any:
     """One set of two, whose root is the first item of it."""
     a, b = find(parents, a), find(parents, b)
     if a > b:
@@ -22,7 +22,7 @@ def join(parents: Any, a: int, b: int) -> int:
 
 
 @jit
-def join_runs(
+def join_runs(  # noqa: PLR0913  compiled code takes arrays
     labels: Any, corner: int, starts: Any, ends: Any, comps: Any, first: Any, parents: Any,
     label_of: Any, count: int,
 ) -> int:  # fmt: skip
@@ -46,7 +46,8 @@ def join_runs(
         row, low, high = labels[i], first[i], first[i + 1]
         above, col = low, 0
         while col < width:
-            label, start, comp = row[col], col, np.int64(NONE)
+            label, start = row[col], col
+            comp: Any = np.int64(NONE)
             while col < width and row[col] == label:
                 col += 1
             above = max(low, above - corner)
