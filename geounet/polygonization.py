@@ -28,6 +28,7 @@ from geounet.polygonize import (
     OUTSIDE,
     PolygonBatch,
     PolygonLayout,
+    Sieve,
     StripPolygonizer,
     Tracing,
     check_suffix,
@@ -43,6 +44,8 @@ from geounet.window import Window
 Say = Callable[[str], object]
 Progress = Callable[[int, int], object]
 
+Strip = tuple[NDArray[Any], NDArray[np.uint8] | None]
+
 STRIP_PIXELS = 4 << 20
 """Pixels that are read at once."""
 
@@ -56,6 +59,11 @@ class PolygonizeOptions:
 
     simplify: str | float | None = None
     """How far borders may move: pixels (``1.5``, ``"1.5px"``) or metres (``"20m"``)."""
+    min_area: float = 0.0
+    """Square metres (pixels without a CRS): what is smaller takes the class of its largest
+    neighbour, see :class:`geounet.polygonize.Sieve`."""
+    max_hole: float = 0.0
+    """In the same unit: holes up to this size, with all that is in them, are filled."""
     diagonal: bool = False
     """Whether pixels that touch at a corner belong together (8-connectivity)."""
     classes: Sequence[str | int] = ()
@@ -74,6 +82,9 @@ class PolygonizeOptions:
     def __post_init__(self) -> None:
         if self.threads is not None and self.threads < 1:
             raise OptionError(f"--threads {self.threads}: give at least 1")
+        for name, value in (("--min-area", self.min_area), ("--max-hole", self.max_hole)):
+            if not value >= 0:
+                raise OptionError(f"{name} {value:g}: give square metres, 0 or more")
         if self.simplify is not None:
             parse_length(str(self.simplify), "--simplify")
 
@@ -220,8 +231,24 @@ class _Codes:
             geometry_type="MultiPolygon" if tracing.diagonal else "Polygon",
         )
 
-    def strips(self) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8] | None]]:
-        """Labels, OUTSIDE where there is none, and confidence."""
+    def strips(self) -> Iterator[Strip]:
+        """What is traced: rows of labels, OUTSIDE where there is none, and of confidence."""
+        options, tracing = self._options, self.tracing
+        if not (options.min_area or options.max_hole):
+            yield from self._read()
+            return
+        sieve = Sieve(
+            geobox=tracing.geobox,
+            nodata=OUTSIDE,
+            min_area=options.min_area,
+            max_hole=options.max_hole,
+            diagonal=tracing.diagonal,
+        )
+        for labels, confidence in self._read():
+            yield from sieve.add(labels, confidence)
+        yield from sieve.rest()
+
+    def _read(self) -> Iterator[Strip]:
         info = self._scene.info
         block = max(1, info.block[0])
         rows = max(1, STRIP_PIXELS // info.width // block) * block

@@ -127,6 +127,25 @@ def test_simplified_polygons_leave_no_gap(tmp_path) -> None:
     assert corners < shapely.get_num_coordinates(whole).sum()
 
 
+def test_small_ones_are_merged_and_holes_filled(tmp_path) -> None:
+    labels = np.zeros((80, 60), np.uint8)
+    labels[10:40, 10:40] = 1
+    labels[20:23, 20:23] = 2  # a hole of 900 m2 in the square
+    labels[50:52, 30] = 2  # two pixels in the land
+    path = write(tmp_path / "a.tif", labels, nodata=None)
+    whole = polygonize_raster(path, tmp_path / "a.gpkg")
+    assert whole.polygons == 4
+    clean = polygonize_raster(path, tmp_path / "b.gpkg", PolygonizeOptions(min_area=500))
+    assert clean.polygons == 3
+    assert clean.classes["land"].pixels == 80 * 60 - 900
+    full = PolygonizeOptions(min_area=500, max_hole=1000)
+    report = polygonize_raster(path, tmp_path / "c.gpkg", full)
+    assert report.polygons == 2
+    assert report.classes["open water"].pixels == 900
+    with pytest.raises(OptionError, match="--min-area -1: give square metres, 0 or more"):
+        PolygonizeOptions(min_area=-1)
+
+
 def test_objects_are_numbered_and_placed(tmp_path, raster) -> None:
     polygonize_raster(raster, tmp_path / "a.gpkg", PolygonizeOptions(objects=True))
     frame = geopandas.read_file(tmp_path / "a.gpkg", layer="a")

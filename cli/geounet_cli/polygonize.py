@@ -17,6 +17,7 @@ examples:
   geounet polygonize classes.tif classes.gpkg
   geounet polygonize classes.tif water.parquet --classes water --by-object
   geounet polygonize classes.tif classes.fgb --simplify 1.5      borders move by 1.5 pixels at most
+  geounet polygonize classes.tif clean.gpkg --min-area 5000 --max-hole 5000
   geounet polygonize labels.tif fields.geojson --simplify 20m    or by 20 metres
 """
 
@@ -41,6 +42,21 @@ def add_parser(verbs: Any) -> None:
         "--simplify",
         metavar="PX|M",
         help="let borders move by so many pixels (1.5) or metres (20m), shared ones together",
+    )
+    parser.add_argument(
+        "--min-area",
+        type=float,
+        default=0.0,
+        metavar="M2",
+        help="what is smaller takes the class of its largest neighbour, so no gap is left; what"
+        " has only nodata around it is dropped (square metres; pixels without a CRS)",
+    )
+    parser.add_argument(
+        "--max-hole",
+        type=float,
+        default=0.0,
+        metavar="M2",
+        help="holes up to this size are filled, with all that is in them",
     )
     parser.add_argument(
         "--connectivity",
@@ -79,6 +95,8 @@ def run(args: argparse.Namespace) -> int:
 
     options = PolygonizeOptions(
         simplify=args.simplify,
+        min_area=args.min_area,
+        max_hole=args.max_hole,
         diagonal=args.connectivity == 8,
         classes=[one.strip() for one in (args.classes or "").split(",") if one.strip()],
         confidence=args.confidence,

@@ -11,6 +11,7 @@ from geounet.polygonize.layers import (
     layer_name,
     open_layer,
 )
+from geounet.polygonize.sieve import Sieve
 from geounet.polygonize.tracer import StripPolygonizer
 from geounet.polygonize.tracing import Tracing
 
@@ -20,6 +21,7 @@ __all__ = [
     "LayerWriter",
     "PolygonBatch",
     "PolygonLayout",
+    "Sieve",
     "StripPolygonizer",
     "Tolerance",
     "Tracing",
