@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from geounet.polygonize.corners import OUTSIDE
 from geounet.polygonize.pixelunits import PixelUnits
-from geounet.polygonize.regions import list_sets, number_sets
+from geounet.polygonize.regions import number_sets
 from geounet.polygonize.runs import join_runs, join_small, list_borders
+from geounet.polygonize.sets import by_set
 
 
 class Graded(NamedTuple):
@@ -157,8 +158,7 @@ class Graph:
         a, b, border = self.edges.T
         ours, theirs = np.flatnonzero(small[a]), np.flatnonzero(small[b])
         one = np.concatenate([a[ours], b[theirs]])
-        start, order = np.empty(len(small) + 1, np.int64), np.empty(len(one), np.int32)
-        list_sets(one, start, order)
+        start, order = by_set(one, len(small))
         links = np.empty((len(one), 2), np.int64)
         links[:, 0] = np.concatenate([b[ours], a[theirs]])[order]
         links[:, 1] = np.concatenate([border[ours], border[theirs]])[order]
