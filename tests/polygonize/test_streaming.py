@@ -145,9 +145,9 @@ def test_a_strip_may_change_once_it_was_given() -> None:
         strip[:], scores[:] = labels[k : k + 10], confidence[k : k + 10]
         done.append(tracer.write(strip, scores))
         strip[:], scores[:] = 7, 7
-    assert_same(type(done[0]).join([*done, tracer.finish()]), polygonize(
-        labels, confidence=confidence
-    ))
+    assert_same(
+        type(done[0]).join([*done, tracer.finish()]), polygonize(labels, confidence=confidence)
+    )
 
 
 def test_no_thread_is_left() -> None:
@@ -216,8 +216,14 @@ def test_more_rows_than_there_are_in_the_end() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "value"), [(np.int64, 2**31), (np.int64, -(2**31)), (np.uint32, 2**32 - 1),
-                         (np.uint64, 2**63), (np.int32, -(2**31))]
+    ("dtype", "value"),
+    [
+        (np.int64, 2**31),
+        (np.int64, -(2**31)),
+        (np.uint32, 2**32 - 1),
+        (np.uint64, 2**63),
+        (np.int32, -(2**31)),
+    ],
 )
 def test_labels_out_of_range_are_refused(dtype, value) -> None:
     labels = np.array([[1, 2, 3], [1, value, 3]], dtype)

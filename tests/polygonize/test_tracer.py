@@ -98,9 +98,7 @@ def test_neither_strips_nor_threads_change_a_byte(labels, cuts, threads, band, s
 @given(labels=larger(), bands=st.tuples(BANDS, BANDS))
 def test_the_height_of_a_band_changes_no_polygon(labels, bands) -> None:
     confidence = (labels * 31 + np.arange(labels.shape[1])).astype(np.uint8)
-    one, other = (
-        polygonize(labels, nodata=0, confidence=confidence, band=band) for band in bands
-    )
+    one, other = (polygonize(labels, nodata=0, confidence=confidence, band=band) for band in bands)
     assert columns_of(one) == columns_of(other)
 
 
