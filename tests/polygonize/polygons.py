@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 from unittest import mock
@@ -53,6 +54,7 @@ def polygonize(
     tolerance: float | None = None,
     pixel=(1.0, 1.0),
     diagonal=False,
+    objects=False,
     threads=1,
     band: int | None = None,
 ) -> PolygonBatch:
@@ -63,9 +65,10 @@ def polygonize(
         simplify=None if tolerance is None else Tolerance(distance=tolerance, pixel=pixel),
         diagonal=diagonal,
         confidence=confidence is not None,
+        objects=objects,
     )
     edges = [0, *sorted({c for c in cuts if 0 < c < len(labels)}), len(labels)]
-    rows = [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    rows = [slice(a, b) for a, b in itertools.pairwise(edges)]
     strips = [(labels[r], None if confidence is None else confidence[r]) for r in rows]
     heights = {} if band is None else {"BAND": band, "SIMPLIFIED_BAND": band}
     with mock.patch.multiple(bands, **heights) if heights else mock.MagicMock():
@@ -76,7 +79,7 @@ def geometries(batch: PolygonBatch) -> np.ndarray:
     """Shapely's own, (n,)."""
     wkb = batch.wkb.tobytes()
     ends = batch.offsets.tolist()
-    return shapely.from_wkb([wkb[a:b] for a, b in zip(ends, ends[1:], strict=False)])
+    return shapely.from_wkb([wkb[a:b] for a, b in itertools.pairwise(ends)])
 
 
 def owners(batch: PolygonBatch, shape, affine) -> np.ndarray:

@@ -170,6 +170,27 @@ def test_a_square_kilometre() -> None:
     assert batch.columns["perimeter_m"][0] == pytest.approx(4400)
 
 
+@given(
+    labels=larger(),
+    affine=st.sampled_from(sorted(AFFINES)),
+    cuts=CUTS,
+    tolerance=st.sampled_from([None, 1.5]),
+    diagonal=st.booleans(),
+    band=BANDS,
+)
+def test_objects_are_numbered_and_have_a_place(labels, affine, cuts, band, **more) -> None:
+    batch = polygonize(
+        labels, nodata=0, affine=AFFINES[affine], cuts=cuts, objects=True, band=band, **more
+    )
+    told, shapes = batch.columns, geometries(batch)
+    assert told["object"].tolist() == list(range(1, len(batch) + 1))
+    centroids = shapely.get_coordinates(shapely.centroid(shapes))
+    found = np.stack([told["centroid_x"], told["centroid_y"]], axis=1)
+    np.testing.assert_allclose(found, centroids, rtol=0, atol=1e-5)
+    box = np.stack([told[name] for name in ("xmin", "ymin", "xmax", "ymax")], axis=1)
+    assert np.array_equal(box, shapely.bounds(shapes).reshape(-1, 4))
+
+
 def test_a_grid_that_reaches_over_the_pole() -> None:
     """What is beyond it has no area and no length."""
     labels = np.ones((40, 3600), np.uint8)

@@ -91,8 +91,8 @@ def test_long_borders_wait_in_about_a_byte_a_corner() -> None:
     saw[5, 2::2] = N
     tracer = polygonizer(10 * len(saw), saw.shape[1])
     done = [tracer.write(saw) for _ in range(10)]
-    blocks = front(tracer).block_bytes[: front(tracer).used[BLOCKS, 0]]
-    assert blocks.nbytes / (9 * 16_000) < 1.2
+    blocks = front(tracer).used[BLOCKS, 0]
+    assert 64 * blocks / (9 * 16_000) < 1.2
     batch = PolygonBatch.join([*done, tracer.finish()])
     labels = np.tile(saw, (10, 1))
     assert normalized(batch.columns["class"], geometries(batch)) == gdals(labels, NORTH_UP)

@@ -20,7 +20,7 @@ from polygons import (
 )
 
 from geounet.errors import OptionError
-from geounet.polygonize import StripPolygonizer, Tracing, bands
+from geounet.polygonize import PolygonBatch, StripPolygonizer, Tracing, bands
 
 EVERY = np.arange(256, dtype=np.uint8).reshape(16, 16)
 """All values of a byte."""
@@ -70,9 +70,12 @@ def test_a_nodata_value_that_the_type_does_not_have(nodata) -> None:
     assert_same(polygonize(EVERY, nodata=nodata), polygonize(EVERY, nodata=None))
 
 
-@pytest.mark.parametrize("nodata", [-(2**31), -(2**40), 2**31])
-def test_nodata_that_no_label_may_be(nodata) -> None:
-    labels = np.array([[1, nodata, 1]])
+@pytest.mark.parametrize(
+    ("nodata", "dtype"),
+    [(-(2**31), np.int32), (-(2**31), np.int64), (-(2**40), np.int64), (2**32 - 1, np.uint32)],
+)
+def test_nodata_that_no_label_may_be(nodata, dtype) -> None:
+    labels = np.array([[1, nodata, 1]], dtype)
     batch = polygonize(labels, nodata=nodata)
     assert batch.columns["class"].tolist() == [1, 1]
 
@@ -81,8 +84,8 @@ def test_strips_of_several_types_are_one_raster() -> None:
     labels = noise(3, (9, 7), (0, 1, N))
     tracer = polygonizer(9, 7)
     done = [tracer.write(labels[:4]), tracer.write(labels[4:].astype(np.int64))]
-    found = [(b.columns["class"], geometries(b)) for b in [*done, tracer.finish()]]
-    assert sorted(sum((normalized(*f) for f in found), [])) == gdals(labels, NORTH_UP)
+    batch = PolygonBatch.join([*done, tracer.finish()])
+    assert normalized(batch.columns["class"], geometries(batch)) == gdals(labels, NORTH_UP)
 
 
 def test_nothing_but_nodata_gives_no_polygon() -> None:
@@ -146,7 +149,7 @@ def test_a_strip_may_change_once_it_was_given() -> None:
         done.append(tracer.write(strip, scores))
         strip[:], scores[:] = 7, 7
     assert_same(
-        type(done[0]).join([*done, tracer.finish()]), polygonize(labels, confidence=confidence)
+        PolygonBatch.join([*done, tracer.finish()]), polygonize(labels, confidence=confidence)
     )
 
 
