@@ -119,7 +119,8 @@ class Bands:
     def _check_range(self, labels: NDArray[np.integer[Any]]) -> None:
         """Refuse what would be another label, or none, as an int32."""
         types = np.iinfo(labels.dtype)
-        if types.min > OUTSIDE and types.max <= LARGEST:
+        lowest = OUTSIDE if self._tracing.nodata == OUTSIDE else OUTSIDE + 1
+        if types.min >= lowest and types.max <= LARGEST:
             return
         wrong = (labels <= OUTSIDE) | (labels > LARGEST)
         if self._tracing.nodata is not None:
