@@ -53,7 +53,7 @@ def _labels_beside(labels: Any, row: int, vertex: int, direction: int, sides: An
 
 
 @jit
-def trace_arcs(  # noqa: PLR0913, PLR0915
+def trace_arcs(  # noqa: C901, PLR0912, PLR0913, PLR0915  compiled: calls cost compile time
     labels: Any,
     row: int,
     vertex: Any,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,8 +80,10 @@ class Rings(NamedTuple):
 
 
 class Open(NamedTuple):
-    """The features of a band, for joining those that are not complete; in the order of
-    :func:`~geounet.polygonize.front.join_band`."""
+    """The features of a band, for joining those that are not complete.
+
+    In the order of :func:`~geounet.polygonize.front.join_band`.
+    """
 
     closed: NDArray[np.uint8]
     feature_start: NDArray[np.int64]
@@ -235,8 +237,9 @@ def _arcs(corners: _Corners, labels: NDArray[np.int32], row: int) -> Arcs:
         pixels=np.empty(ended + loops, np.int64),
     )
     count = trace_arcs(
-        labels, row, corners.vertex, corners.edges, corners.links, corners.ports, corners.along, *room
-    )
+        labels, row, corners.vertex, corners.edges, corners.links, corners.ports, corners.along,
+        *room,
+    )  # fmt: skip
     return room._replace(
         span=room.span[:count],
         ends=room.ends[:count],
@@ -252,8 +255,9 @@ def _paths(corners: _Corners, arcs: Arcs, *, diagonal: bool) -> _Paths:
     ports, pinched = np.empty((most, 2), np.int32), np.zeros(most, np.uint8)
     edges, links = corners.edges, corners.links
     count = trace_paths(
-        size, edges, links, corners.ports, arcs.ends, arcs.sides, path_of, halves, span, ports, pinched
-    )
+        size, edges, links, corners.ports, arcs.ends, arcs.sides,
+        path_of, halves, span, ports, pinched,
+    )  # fmt: skip
     span, ports = span[:count], ports[:count]
     parents = np.arange(count, dtype=np.int32)
     join_notches(size, corners.along, links, corners.ports, corners.notches, path_of, parents)

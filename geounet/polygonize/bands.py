@@ -19,6 +19,9 @@ BAND = 64
 SIMPLIFIED_BAND = 256
 """The same where borders are simplified, each as far as the end of a band."""
 
+LARGEST = (1 << 31) - 1
+"""Label."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabelBand:
@@ -56,7 +59,8 @@ class Bands:
         """Take rows; gives the bands that are full and not the last (to be exhausted).
 
         Raises:
-            OptionError: An array has another shape or type, or there are too many rows.
+            OptionError: An array has another shape or type, a label is out of range, or there
+                are too many rows.
         """
         self._check(labels, confidence)
         done = 0
@@ -103,6 +107,7 @@ class Bands:
             )
         if (confidence is not None) != self._tracing.confidence:
             raise OptionError("confidence is given for every strip or for none")
+        self._check_range(labels)
         if confidence is not None and (confidence.shape, confidence.dtype) != (shape, np.uint8):
             raise OptionError(
                 f"confidence of shape {confidence.shape} and type {confidence.dtype} must be"
@@ -110,3 +115,17 @@ class Bands:
             )
         if self._row + self._filled + len(labels) > self._height:
             raise OptionError(f"there are more rows than the {self._height} of the raster")
+
+    def _check_range(self, labels: NDArray[np.integer[Any]]) -> None:
+        """Refuse what would be another label, or none, as an int32."""
+        types = np.iinfo(labels.dtype)
+        lowest = OUTSIDE if self._tracing.nodata == OUTSIDE else OUTSIDE + 1
+        if types.min >= lowest and types.max <= LARGEST:
+            return
+        wrong = (labels <= OUTSIDE) | (labels > LARGEST)
+        if self._tracing.nodata is not None:
+            wrong &= labels != self._tracing.nodata
+        if wrong.any():
+            raise OptionError(
+                f"label {labels[wrong][0]} must be from {OUTSIDE + 1} to {LARGEST}, or nodata"
+            )

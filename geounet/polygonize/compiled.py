@@ -33,7 +33,7 @@ def callee(function: F) -> F:
 
     Without what Python would need to call it, this takes about half the time.
     """
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     return cast(F, numba.njit(nogil=True, **options)(function))
 
 

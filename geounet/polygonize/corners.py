@@ -56,7 +56,7 @@ def mark_corners(labels: Any, marks: Any) -> int:
 
 
 @jit
-def link_corners(  # noqa: C901, PLR0913  one pass over the corners, whose order all of it needs
+def link_corners(  # noqa: C901, PLR0912, PLR0913  one pass over the corners in their order
     labels: Any,
     marks: Any,
     words: Any,

@@ -53,7 +53,7 @@ def _next_half(size: int, edges: Any, links: Any, ends: Any, half: int) -> tuple
 
 
 @jit
-def trace_paths(
+def trace_paths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     size: int,
     edges: Any,
     links: Any,

@@ -56,8 +56,8 @@ class Front(NamedTuple):
     chunk_vertex: NDArray[np.int64]
     """The first vertex."""
     chunks: NDArray[np.int32]
-    """(chunks, 4) vertices, first block, next chunk or NONE; whether its first (1) and its last vertex
-    (2) are there only because a band ends."""
+    """(chunks, 4) vertices, first block, next chunk or NONE; whether its first (1) and its last
+    vertex (2) are there only because a band ends."""
     ends: NDArray[np.int32]
     """(ends, 3) the other end of the strand, its chunk there, its part."""
     rings: NDArray[np.int32]
@@ -195,7 +195,8 @@ def _merge(f: Any, a: int, b: int) -> int:
 @callee
 def _unlink(f: Any, part: int) -> None:
     """Take a part out of its feature, which has others."""
-    feature, before, after = f.features[f.parts[part, FEATURE]], f.parts[part, BEFORE], f.parts[part, AFTER]
+    feature = f.features[f.parts[part, FEATURE]]
+    before, after = f.parts[part, BEFORE], f.parts[part, AFTER]
     if before == NONE:
         feature[FIRST_PART] = after
     else:
@@ -252,9 +253,10 @@ def _hang(f: Any, part: int, chunk: int) -> None:
 
 
 @callee
-def _join_strand(
-    f: Any, heads: Any, tails: Any, part: int, chunk: int, entry: int, leave: int, dropped: Any, count: int
-) -> int:
+def _join_strand(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
+    f: Any, heads: Any, tails: Any, part: int, chunk: int, entry: int, leave: int, dropped: Any,
+    count: int,
+) -> int:  # fmt: skip
     """Put a strand where its ports say; ``heads`` and ``tails`` are (2, columns): above, below."""
     columns = heads.shape[1]
     above = entry < columns, leave < columns
@@ -335,7 +337,7 @@ def _new_part(f: Any, feature: int, sums: Any, notes: Any) -> int:
 
 
 @jit
-def join_band(
+def join_band(  # noqa: C901, PLR0912, PLR0913  compiled: a tuple of arrays costs compile time
     f: Any,
     heads: Any,
     tails: Any,
@@ -382,8 +384,9 @@ def join_band(
                     _hang(f, part, chunk)
                 else:
                     count = _join_strand(
-                        f, heads, tails, part, chunk, path_ports[path, 0], path_ports[path, 1], dropped, count
-                    )
+                        f, heads, tails, part, chunk, path_ports[path, 0], path_ports[path, 1],
+                        dropped, count,
+                    )  # fmt: skip
             whole = np.int64(f.parts[find(f.parents, part), FEATURE])
     for feature in range(len(feature_start) - 1):
         if slots[feature] != NONE:
@@ -445,7 +448,7 @@ def _unpack_ring(f: Any, ring: int, raw: Any) -> int:
 
 
 @jit
-def drain(
+def drain(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     f: Any, slots: Any, exact: bool, raw: Any, out: Any, stops: Any, outer: Any, part_stops: Any,
     feature_stops: Any, label: Any, sums: Any, notes: Any,
 ) -> None:  # fmt: skip

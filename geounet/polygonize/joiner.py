@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 from geounet.polygonize.band import SUMS, Band, Rings
 from geounet.polygonize.corners import NONE
 from geounet.polygonize.front import (
-    BLOCKS, CHUNKS, ENDS, FEATURES, PARTS, PAYLOAD, RINGS, STEP_BYTES, Front, drain, join_band, measure,
+    BLOCKS,
+    CHUNKS,
+    ENDS,
+    FEATURES,
+    PARTS,
+    PAYLOAD,
+    RINGS,
+    STEP_BYTES,
+    Front,
+    drain,
+    join_band,
+    measure,
 )
 
 _POOLS = {
@@ -36,7 +47,9 @@ class Joiner:
         self._exact = exact
         self._heads = np.full((2, width + 1), NONE, np.int32)
         self._tails = np.full((2, width + 1), NONE, np.int32)
-        empty = {name: np.empty(0, np.int32) for names in _POOLS.values() for name in names}
+        empty: dict[str, Any] = {
+            name: np.empty(0, np.int32) for names in _POOLS.values() for name in names
+        }
         empty |= {
             "bytes": np.empty(0, np.uint8),
             "chunk_vertex": np.empty(0, np.int64),

@@ -18,7 +18,7 @@ from geounet.polygonize.rings import LOW
 
 
 @jit
-def _add_lengths(
+def _add_lengths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, stops: Any, part_stops: Any, feature_stops: Any, rows: Any, across: Any,
     skew: float, lengths: Any,
 ) -> None:  # fmt: skip
@@ -34,7 +34,8 @@ def _add_lengths(
             k += 1
             while k < stops[ring]:
                 row, other = vertices[k - 1] >> ROW, vertices[k] >> ROW
-                dx = ((vertices[k] & LOW) - (vertices[k - 1] & LOW)) * (across[row] + across[other]) / 2
+                columns = (vertices[k] & LOW) - (vertices[k - 1] & LOW)
+                dx = columns * (across[row] + across[other]) / 2
                 dy = rows[other] - rows[row]
                 total += math.sqrt(dx * dx + dy * dy + 2 * skew * dx * dy)
                 k += 1
@@ -53,13 +54,16 @@ class Perimeters:
     """
 
     def __init__(self, geobox: GeoBox) -> None:
+        if geobox.crs is None:
+            raise TypeError("a grid without a CRS has no lengths")
         affine, rows = geobox.affine, geobox.shape[0] + 1
         crs = pyproj.CRS.from_wkt(geobox.crs.to_wkt())
-        self._geod = None
-        if crs.is_geographic and not affine.b == affine.d == 0:
-            self._geod, self._affine, self._degrees = crs.get_geod(), affine, _degrees(crs)
-        elif crs.is_geographic:
-            geod, degrees = crs.get_geod(), _degrees(crs)
+        geod = crs.get_geod() if crs.is_geographic else None
+        self._geod: pyproj.Geod | None = None
+        if geod is not None and not affine.b == affine.d == 0:
+            self._geod, self._affine, self._degrees = geod, affine, _degrees(crs)
+        elif geod is not None:
+            degrees = _degrees(crs)
             south = np.clip((affine.e * np.arange(rows) + affine.f) * degrees, -90.0, 90.0)
             _, _, steps = geod.inv(*(np.zeros(rows - 1), south[:-1], np.zeros(rows - 1), south[1:]))
             angle = np.radians(south)
@@ -78,22 +82,22 @@ class Perimeters:
         """Metres (features,)."""
         lengths = np.empty(len(rings.label))
         if self._geod is not None:
-            return self._geodesic(rings)
+            return self._geodesic(self._geod, rings)
         _add_lengths(
             rings.vertices, rings.stops, rings.part_stops, rings.feature_stops,
             self._rows, self._across, self._skew, lengths,
-        )
+        )  # fmt: skip
         return lengths
 
-    def _geodesic(self, rings: Rings) -> NDArray[np.float64]:
+    def _geodesic(self, geod: pyproj.Geod, rings: Rings) -> NDArray[np.float64]:
         col, row = (rings.vertices & LOW).astype(float), (rings.vertices >> ROW).astype(float)
         x, y = (v * self._degrees for v in place(self._affine, col, row))
-        _, _, steps = self._geod.inv(x[:-1], y[:-1], x[1:], y[1:])
+        _, _, steps = geod.inv(x[:-1], y[:-1], x[1:], y[1:])
         steps = np.append(steps, 0.0)
         steps[rings.stops - 1] = 0.0  # from one ring to the next
         ends = np.concatenate([[0.0], np.cumsum(steps)])
-        vertex_stops = np.concatenate([[0], rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]])
-        return np.diff(ends[vertex_stops])
+        stops = rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]
+        return np.diff(ends[np.concatenate([[0], stops])])
 
 
 def _degrees(crs: pyproj.CRS) -> float:

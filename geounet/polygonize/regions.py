@@ -32,7 +32,7 @@ def number_sets(parents: Any, set_of: Any) -> int:
 
 @jit
 def sum_paths(halves: Any, span: Any, region_of: Any, arc_values: Any, region_values: Any) -> None:
-    """Add what each arc is worth to the regions on its left, and take it from those on its right."""
+    """Add the value of each arc to the region on its left, and take it from that on its right."""
     for path in range(len(span)):
         total = region_values[region_of[path]]
         for k in range(span[path, 0], span[path, 1]):
@@ -46,7 +46,7 @@ def sum_paths(halves: Any, span: Any, region_of: Any, arc_values: Any, region_va
 def add_notes(
     halves: Any, span: Any, region_of: Any, half_scores: Any, half_notes: Any, sums: Any, notes: Any
 ) -> None:
-    """Add to each region the score of its halves, whether one is at an edge, and the least score."""
+    """Add to each region the score of its halves, the least one, and whether it is at an edge."""
     for path in range(len(span)):
         region = region_of[path]
         for k in range(span[path, 0], span[path, 1]):
@@ -58,7 +58,7 @@ def add_notes(
 
 @callee
 def copy_path(halves: Any, path: Any, span: Any, vertices: Any, raw: Any) -> int:
-    """The vertices of a path; where two halves meet, the vertex stands twice; how many there are."""
+    """The vertices of a path, twice where two halves meet; how many there are."""
     top = 0
     for k in range(path[0], path[1]):
         half = halves[k]
@@ -75,7 +75,7 @@ def copy_path(halves: Any, path: Any, span: Any, vertices: Any, raw: Any) -> int
 
 
 @jit
-def closed_features(
+def closed_features(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     closed: Any,
     feature_start: Any,
     feature_order: Any,
@@ -84,7 +84,7 @@ def closed_features(
     pinched: Any,
     halves: Any,
     path_span: Any,
-    path_ports: Any,
+    path_ports: Any,  # noqa: ARG001  as in join_band, which takes the same
     span: Any,
     vertices: Any,
     region_label: Any,

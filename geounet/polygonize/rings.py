@@ -91,9 +91,10 @@ def _place(table: Any, vertex: int) -> int:
 
 
 @callee
-def add_rings(
-    raw: Any, size: int, pinched: bool, exact: bool, out: Any, stops: Any, outer: Any, top: int, rings: int
-) -> tuple[int, int]:
+def add_rings(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
+    raw: Any, size: int, pinched: bool, exact: bool, out: Any, stops: Any, outer: Any, top: int,
+    rings: int,
+) -> tuple[int, int]:  # fmt: skip
     """Append the ring, or the rings it splits into.
 
     Args:
@@ -120,8 +121,8 @@ def add_rings(
         for k in range(size):
             vertex = raw[k]
             slot = _place(table, vertex)
-            if table[slot, 0] == vertex and 0 <= table[slot, 1] < height and raw[table[slot, 1]] == vertex:
-                start = table[slot, 1]
+            start = table[slot, 1]
+            if table[slot, 0] == vertex and 0 <= start < height and raw[start] == vertex:
                 top, pixels = _put(raw, start, height, out, top)
                 stops[rings], outer[rings] = top, pixels > 0
                 rings += 1

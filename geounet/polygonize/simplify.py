@@ -66,7 +66,9 @@ def _inside(vertices: Any, first: int, last: int, col: int, row: int) -> bool:
 
 
 @callee
-def _clear(vertices: Any, first: int, last: int, marks: Any, row: int, low: Any, high: Any) -> bool:
+def _clear(  # noqa: C901, PLR0912  compiled: calls cost compile time
+    vertices: Any, first: int, last: int, marks: Any, row: int, low: Any, high: Any
+) -> bool:
     """Whether no corner lies between a stretch of an arc and the line from its ends."""
     ax, ay = vertices[first] & LOW, (vertices[first] >> ROW) - row
     bx, by = vertices[last] & LOW, (vertices[last] >> ROW) - row
@@ -107,7 +109,7 @@ def _clear(vertices: Any, first: int, last: int, marks: Any, row: int, low: Any,
 
 
 @callee
-def _reduce(
+def _reduce(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, first: int, last: int, limit: float, kx: float, ky: float, marks: Any, row: int,
     low: Any, high: Any, stack: Any, keep: Any,
 ) -> None:  # fmt: skip
@@ -137,9 +139,9 @@ def _count(keep: Any, first: int, last: int) -> int:
 
 
 @jit
-def choose_vertices(
-    vertices: Any, span: Any, ends: Any, size: int, columns: int, limit: float, kx: float, ky: float,
-    marks: Any, row: int, height: int, keep: Any,
+def choose_vertices(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
+    vertices: Any, span: Any, ends: Any, size: int, columns: int, limit: float, kx: float,
+    ky: float, marks: Any, row: int, height: int, keep: Any,
 ) -> None:  # fmt: skip
     """Which vertices of the arcs of a band are kept.
 
@@ -171,7 +173,8 @@ def choose_vertices(
             continue
         start, stop = ends[arc, 0], ends[arc, 2]
         loop = vertices[first] == vertices[last]
-        back = start >= size and stop >= size and (start - size < columns) == (stop - size < columns)
+        ported = start >= size and stop >= size
+        back = ported and (start - size < columns) == (stop - size < columns)
         if loop or back:
             keep[_furthest(vertices, first, last, kx, ky)[1]] = 1
         for k in range(first + 1, last):

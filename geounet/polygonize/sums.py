@@ -85,9 +85,7 @@ def sum_scores(
 
 
 @jit
-def mark_edges(
-    span: Any, sides: Any, vertices: Any, width: int, height: int, notes: Any
-) -> None:
+def mark_edges(span: Any, sides: Any, vertices: Any, width: int, height: int, notes: Any) -> None:
     """Note of each half whether it runs along the edge of a raster of ``height`` rows."""
     for arc in range(len(span)):
         if sides[arc, 0] != OUTSIDE and sides[arc, 1] != OUTSIDE:

@@ -60,7 +60,8 @@ class StripPolygonizer:
             confidence: (rows, width), where it was said that there is any.
 
         Raises:
-            OptionError: An array has another shape or type.
+            OptionError: An array has another shape or type, a label is out of range, or there
+                are more rows than the raster has.
         """
         done = []
         for band in self._bands.add(labels, confidence):

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
 from geounet.polygonize.band import Tolerance
 
-
 PLACES = ("centroid_x", "centroid_y", "xmin", "ymin", "xmax", "ymax")
 """Columns of an object's place."""
+
+_TYPES: dict[str, type[np.generic]] = {
+    "class": np.int32,
+    "pixels": np.int64,
+    "touches_edge": np.bool_,
+    "object": np.int64,
+}
+"""Of columns that are not float64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,19 +37,18 @@ class Tracing:
     MultiPolygons."""
     confidence: bool = False
     """Whether each strip comes with the confidence of its pixels."""
-
     objects: bool = False
     """Whether polygons are numbered, with centroid and bounding box in the CRS."""
 
     @property
-    def columns(self) -> tuple[tuple[str, type[np.generic]], ...]:
+    def columns(self) -> tuple[tuple[str, np.dtype[Any]], ...]:
         """Name and type of the columns of a batch."""
-        placed = self.geobox.crs is not None
-        return (
-            ("class", np.int32),
-            ("pixels", np.int64),
-            *((("area_m2", np.float64), ("perimeter_m", np.float64)) if placed else ()),
-            *((("confidence", np.float64), ("confidence_min", np.float64)) if self.confidence else ()),
-            ("touches_edge", np.bool_),
-            *((("object", np.int64), *((name, np.float64) for name in PLACES)) if self.objects else ()),
-        )
+        names = ["class", "pixels"]
+        if self.geobox.crs is not None:
+            names += ["area_m2", "perimeter_m"]
+        if self.confidence:
+            names += ["confidence", "confidence_min"]
+        names += ["touches_edge"]
+        if self.objects:
+            names += ["object", *PLACES]
+        return tuple((name, np.dtype(_TYPES.get(name, np.float64))) for name in names)

@@ -20,8 +20,7 @@ POLYGON, MULTI = 3, 6
 _HEAD, _COUNT, _POINT = 9, 4, 16  # bytes
 
 
-@intrinsic  # type: ignore[misc]
-def _store(typing: Any, data: Any, at: Any, value: Any) -> Any:
+def _storing(typing: Any, data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  for numba
     """``data[at:]`` gets the bytes of a number, wherever that lies."""
     del typing
 
@@ -34,6 +33,9 @@ def _store(typing: Any, data: Any, at: Any, value: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(data, types.intp, value), build
+
+
+_store: Any = intrinsic(_storing)
 
 
 def wkb_offsets(
@@ -75,7 +77,7 @@ def _write_head(kind: int, count: int, data: Any, at: int) -> int:
 
 
 @jit
-def write_features(
+def write_features(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, stops: Any, outer: Any, part_stops: Any, feature_stops: Any, multi: bool,
     affine: Any, data: Any,
 ) -> None:  # fmt: skip
