@@ -257,7 +257,7 @@ class _Codes:
             window = Window(row_off=row, col_off=0, height=height, width=info.width)
             yield self._labels(window), self._confidences(window)
 
-    def _labels(self, window: Window) -> NDArray[np.int32]:
+    def _labels(self, window: Window) -> NDArray[Any]:
         raster = self._scene.read(window, [self._band])
         data = raster.data[0]
         if data.dtype.itemsize >= _CODES.dtype.itemsize and data.dtype != _CODES.dtype:
@@ -267,10 +267,11 @@ class _Codes:
                     f"{self._scene.info.source} holds values from {values.min()} to"
                     f" {values.max()}; class codes are between {_CODES.min + 1} and {_CODES.max}"
                 )
-        labels: NDArray[np.int32] = data.astype(np.int32)
         kept = raster.valid if self._wanted is None else raster.valid & np.isin(data, self._wanted)
-        if not kept.all():
-            labels[~kept] = OUTSIDE
+        if data.dtype.kind in "iu" and kept.all():
+            return data
+        labels: NDArray[np.int32] = data.astype(np.int32)
+        labels[~kept] = OUTSIDE
         return labels
 
     def _confidences(self, window: Window) -> NDArray[np.uint8] | None:

@@ -18,6 +18,7 @@ from geounet.polygonize.regions import (
     number_sets,
     sum_paths,
 )
+from geounet.polygonize.sets import by_set
 from geounet.polygonize.simplify import choose_vertices, drop_vertices, keep_siblings
 from geounet.polygonize.sums import mark_edges, sum_scores
 
@@ -263,13 +264,13 @@ def _paths(corners: _Corners, arcs: Arcs, *, diagonal: bool) -> _Paths:
     join_notches(size, corners.along, links, corners.ports, corners.notches, path_of, parents)
     region_of = np.empty(count, np.int32)
     regions = number_sets(parents, region_of)
-    start, order = _by_set(region_of, regions)
+    start, order = by_set(region_of, regions)
     parents = np.arange(regions, dtype=np.int32)
     if diagonal:
         join_pinches(edges, links, arcs.sides, path_of, region_of, parents)
     feature_of = np.empty(regions, np.int32)
     features = number_sets(parents, feature_of)
-    feature_start, feature_order = _by_set(feature_of, features)
+    feature_start, feature_order = by_set(feature_of, features)
     closed = np.ones(features, np.uint8)
     closed[feature_of[region_of[ports[:, 1] != RING]]] = 0
     return _Paths(
@@ -284,12 +285,6 @@ def _paths(corners: _Corners, arcs: Arcs, *, diagonal: bool) -> _Paths:
         feature_start=feature_start,
         feature_order=feature_order,
     )
-
-
-def _by_set(set_of: NDArray[np.int32], sets: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Where each set starts in a list of all items by set, and that list."""
-    start = np.concatenate([[0], np.bincount(set_of, minlength=sets).cumsum()])
-    return start, np.argsort(set_of, kind="stable").astype(np.int32)
 
 
 def _simplify(arcs: Arcs, corners: _Corners, row: int, height: int, tolerance: Tolerance) -> None:

@@ -77,6 +77,7 @@ class Bands:
 
     def rest(self) -> LabelBand:
         """The last band, with a row of nothing below it, at which all borders close."""
+        self._labels[self._filled + 1] = OUTSIDE
         return self._take(self._filled + 1)
 
     def _put(self, labels: NDArray[np.integer[Any]]) -> None:
@@ -97,7 +98,11 @@ class Bands:
         return band
 
     def _empty(self) -> NDArray[np.int32]:
-        return np.full((self._rows + 2, self._width + 2), OUTSIDE, np.int32)
+        labels = np.empty((self._rows + 2, self._width + 2), np.int32)
+        labels[0] = OUTSIDE
+        labels[:, 0] = OUTSIDE
+        labels[:, -1] = OUTSIDE
+        return labels
 
     def _check(self, labels: Any, confidence: Any) -> None:
         shape = (len(labels), self._width)
