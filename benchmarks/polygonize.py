@@ -240,9 +240,10 @@ def _here(contender: str) -> bool:
     return not contender.startswith("gdal") or shutil.which("gdal_polygonize.py") is not None
 
 
-def speed(cases: list[str], runs: int) -> None:
+def speed(cases: list[str], runs: int, without: list[str]) -> None:
     """Seconds of every contender on every case."""
-    names = [name for name in CONTENDERS if _here(name)]
+    left_out = tuple(without) or ("-",)
+    names = [name for name in CONTENDERS if _here(name) and not name.startswith(left_out)]
     for case in cases:
         title, make = CASES[case]
         with _folder() as folder:
@@ -269,7 +270,7 @@ def speed(cases: list[str], runs: int) -> None:
             )
 
 
-def memory(_cases: list[str], _runs: int) -> None:
+def memory(*_: Any) -> None:
     """Peak memory by height of the raster."""
     print("\n## Peak memory, 10000 px wide, smooth blobs repeated\n")
     print("| rows | polygons | peak MiB | Mpx/s |\n|---:|---:|---:|---:|")
@@ -289,7 +290,7 @@ def memory(_cases: list[str], _runs: int) -> None:
             print(f"| {height} | {found['polygons']} | {found['peak'] / 1024:.0f} | {rate:.1f} |")
 
 
-def start(_cases: list[str], runs: int) -> None:
+def start(_cases: list[str], runs: int, *_: Any) -> None:
     """The first start of all, which compiles, and a later one: a raster of 200 x 200 px."""
     print("\n## Whole process, 200 x 200 px to GeoPackage, seconds\n\n| start | s |\n|---|---|")
     with _folder() as folder:
@@ -317,13 +318,14 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--without", default="", help="contenders left out, by their first letters")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
         _child(json.loads(args.child))
         return
     for name in args.parts or parts:
-        parts[name](args.cases.split(","), args.runs)
+        parts[name](args.cases.split(","), args.runs, [w for w in args.without.split(",") if w])
 
 
 if __name__ == "__main__":

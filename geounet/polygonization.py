@@ -259,7 +259,7 @@ class _Codes:
 
     def _labels(self, window: Window) -> NDArray[Any]:
         raster = self._scene.read(window, [self._band])
-        data = raster.data[0]
+        data: NDArray[Any] = raster.data[0]
         if data.dtype.itemsize >= _CODES.dtype.itemsize and data.dtype != _CODES.dtype:
             values = data[raster.valid]
             if values.size and not _CODES.min < values.min() <= values.max() <= _CODES.max:
