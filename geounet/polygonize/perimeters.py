@@ -92,6 +92,7 @@ class Perimeters:
     def _geodesic(self, geod: pyproj.Geod, rings: Rings) -> NDArray[np.float64]:
         col, row = (rings.vertices & LOW).astype(float), (rings.vertices >> ROW).astype(float)
         x, y = (v * self._degrees for v in place(self._affine, col, row))
+        y = np.clip(y, -90.0, 90.0)  # beyond the pole there is nothing
         _, _, steps = geod.inv(x[:-1], y[:-1], x[1:], y[1:])
         steps = np.append(steps, 0.0)
         steps[rings.stops - 1] = 0.0  # from one ring to the next

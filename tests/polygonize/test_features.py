@@ -201,3 +201,12 @@ def test_a_grid_that_reaches_over_the_pole() -> None:
         abs(geod.polygon_area_perimeter([0, 0.1, 0.1, 0], [87, 87, 90, 90])[0]) for _ in range(3600)
     )
     assert batch.columns["area_m2"][0] == pytest.approx(cap, rel=1e-4)
+
+
+def test_a_rotated_grid_that_reaches_over_the_pole() -> None:
+    """Its length is a number, of what is left of it."""
+    affine = Affine(0.8, 0.6, 10, 0.6, -0.8, 88)
+    batch = polygonize(np.ones((30, 30), np.uint8), affine=affine, crs="EPSG:4326")
+    shape = shapely.transform(geometries(batch), lambda xy: np.minimum(xy, [[np.inf, 90]]))
+    length = pyproj.Geod(ellps="WGS84").geometry_length(shape[0].exterior)
+    assert batch.columns["perimeter_m"][0] == pytest.approx(length)
