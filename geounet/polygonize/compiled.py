@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -28,6 +30,15 @@ def jit(function: F) -> F:
     return cast(F, compiled)
 
 
+@functools.cache
+def _sources() -> str:
+    """Identifies all that may have been compiled into a function with its callees."""
+    files = sorted(Path(__file__).parent.rglob("*.py"))
+    with contextlib.suppress(OSError):
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    return ""
+
+
 def callee(function: F) -> F:
     """Compile for callers that are compiled, too, and that keep the result with their own.
 
@@ -47,10 +58,14 @@ def is_kept(function: Any) -> bool:
 
 
 class _Forgiving:
-    """Numba's cache, to which a full disk is no error."""
+    """Numba's cache, to which a full disk is no error, and which knows of callees."""
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
+        kept = getattr(cache, "_cache_file", None)
+        if hasattr(kept, "_source_stamp"):
+            # numba looks at a function's own file alone, and a callee may be in another
+            kept._source_stamp = (kept._source_stamp, _sources())  # noqa: SLF001  as above
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cache, name)

@@ -35,9 +35,12 @@ def _add_lengths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile ti
             while k < stops[ring]:
                 row, other = vertices[k - 1] >> ROW, vertices[k] >> ROW
                 columns = (vertices[k] & LOW) - (vertices[k - 1] & LOW)
-                dx = columns * (across[row] + across[other]) / 2
                 dy = rows[other] - rows[row]
-                total += math.sqrt(dx * dx + dy * dy + 2 * skew * dx * dy)
+                middle = (across[(row + other) // 2] + across[(row + other + 1) // 2]) / 2
+                # Simpson's rule: parallels shorten towards a pole
+                for parallel, weight in ((across[row], 1), (middle, 4), (across[other], 1)):
+                    dx = columns * parallel
+                    total += weight * math.sqrt(dx * dx + dy * dy + 2 * skew * dx * dy) / 6
                 k += 1
             ring += 1
         lengths[feature] = total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from geounet.polygonize import compiled
 from geounet.polygonize.compiled import callee, jit
 
 
@@ -10,6 +11,13 @@ def test_where_nothing_can_be_cached_the_code_is_compiled_anew() -> None:
     room: dict = {}
     exec("def double(x):\n    return 2 * x", room)
     assert jit(room["double"])(21) == 42
+
+
+def test_what_is_kept_depends_on_the_files_of_callees(monkeypatch) -> None:
+    stamp = jit(triple)._cache._cache_file._source_stamp
+    assert jit(triple)._cache._cache_file._source_stamp == stamp
+    monkeypatch.setattr(compiled, "_sources", lambda: "another callee")
+    assert jit(triple)._cache._cache_file._source_stamp != stamp
 
 
 def triple(x):
@@ -23,10 +31,10 @@ def test_a_full_disk_under_the_cache_is_no_error(monkeypatch) -> None:
         calls.append(1)
         raise OSError(28, "No space left on device")
 
-    compiled = jit(triple)
-    monkeypatch.setattr(compiled._cache._cache, "save_overload", full)
-    monkeypatch.setattr(compiled._cache._cache, "load_overload", lambda *_: None)
-    assert compiled(14) == 42
+    function = jit(triple)
+    monkeypatch.setattr(function._cache._cache, "save_overload", full)
+    monkeypatch.setattr(function._cache._cache, "load_overload", lambda *_: None)
+    assert function(14) == 42
     assert calls
 
 
