@@ -36,6 +36,10 @@ def _add_lengths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile ti
                 row, other = vertices[k - 1] >> ROW, vertices[k] >> ROW
                 columns = (vertices[k] & LOW) - (vertices[k - 1] & LOW)
                 dy = rows[other] - rows[row]
+                if columns == 0 or row == other:
+                    total += abs(columns * across[row]) + abs(dy)
+                    k += 1
+                    continue
                 middle = (across[(row + other) // 2] + across[(row + other + 1) // 2]) / 2
                 # Simpson's rule: parallels shorten towards a pole
                 for parallel, weight in ((across[row], 1), (middle, 4), (across[other], 1)):
