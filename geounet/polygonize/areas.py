@@ -29,7 +29,7 @@ class ArcAreas:
         self._every = max(1, min(512, int(_KNOT_M / (pixel_size_m(geobox) or 1.0))))
         self._alike = self._rows(0, 1).shape[1] == 1
         # several bands lie between two knots, and bands are traced from the top down
-        self._knot = functools.lru_cache(maxsize=80)(self._summed_row)
+        self._knot = functools.lru_cache(maxsize=8 + 256 // self._every)(self._summed_row)
 
     def __call__(
         self, row: int, rows: int, span: NDArray[np.int64], vertices: NDArray[np.int64]

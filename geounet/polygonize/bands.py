@@ -76,7 +76,14 @@ class Bands:
                 yield self._take(self._rows)
 
     def rest(self) -> LabelBand:
-        """The last band, with a row of nothing below it, at which all borders close."""
+        """The last band, with a row of nothing below it, at which all borders close.
+
+        Raises:
+            OptionError: Rows are missing.
+        """
+        given = self._row + self._filled
+        if given != self._height:
+            raise OptionError(f"{given} rows were given of the {self._height} of the raster")
         self._labels[self._filled + 1] = OUTSIDE
         return self._take(self._filled + 1)
 

@@ -69,7 +69,11 @@ class StripPolygonizer:
         return self._numbered(self._features.joined(done))
 
     def finish(self) -> PolygonBatch:
-        """The polygons that are left."""
+        """The polygons that are left.
+
+        Raises:
+            OptionError: Rows of the raster were not given.
+        """
         done = self._take(self._bands.rest())
         while self._waiting:
             done += self._join(self._waiting.popleft().result())

@@ -119,6 +119,7 @@ def test_polygons_come_as_soon_as_the_band_is_done(monkeypatch, threads) -> None
     came = len(tracer.write(np.concatenate([row, gap, gap])))
     came += sum(len(tracer.write(gap)) for _ in range(late))
     assert came == 1
+    tracer.write(np.full((40 - 4 - late, 3), N, np.uint8))
     assert len(tracer.finish()) == 0
 
 
@@ -232,3 +233,10 @@ def test_labels_out_of_range_are_refused(dtype, value) -> None:
     labels = np.array([[1, 2, 3], [1, value, 3]], dtype)
     with pytest.raises(OptionError, match=f"label {value} "):
         polygonizer(4, 3).write(labels)
+
+
+def test_a_raster_that_is_cut_short_is_refused() -> None:
+    tracer = polygonizer(4, 3)
+    tracer.write(np.ones((3, 3), np.uint8))
+    with pytest.raises(OptionError, match="3 rows were given of the 4 of the raster"):
+        tracer.finish()
