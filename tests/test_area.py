@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from geounet.area import PixelAreas, pixel_size_m
 from geounet.classes import NODATA
-from geounet.polygonize import StripPolygonizer
+from geounet.polygonize import StripPolygonizer, Tracing
 from geounet.stitch import Strip
 from geounet.testing.bundles import random_spec
 from geounet.totals import Totals, in_parts
@@ -153,17 +153,18 @@ def test_totals_equal_the_polygons_and_the_raster(case: str) -> None:
     grid = geobox(case)[:90, :80]
     spec = random_spec(classes=4)
     totals = Totals(spec.classes, grid)
-    tracer = StripPolygonizer(width=80, affine=grid.affine)
+    tracer = StripPolygonizer(Tracing(geobox=grid, nodata=NODATA))
     areas = PixelAreas(grid)
     batches = []
     for row, height in ((0, 31), (31, 1), (32, 58)):
         window = Window(row_off=row, col_off=0, height=height, width=80)
         part = labels[window.slices]
         totals.add(Strip(window=window, labels=part, confidence=None))
-        batches.append(tracer.write(part, areas=areas(window)))
+        batches.append(tracer.write(part))
     batches.append(tracer.finish())
     code, pixels, area = (
-        np.concatenate([getattr(b, name) for b in batches]) for name in ("code", "pixels", "area")
+        np.concatenate([b.columns[name] for b in batches])
+        for name in ("class", "pixels", "area_m2")
     )
     whole = np.broadcast_to(areas(Window(row_off=0, col_off=0, height=90, width=80)), (90, 80))
     assert totals.valid_pixels == (labels != NODATA).sum() == pixels.sum()
@@ -171,7 +172,8 @@ def test_totals_equal_the_polygons_and_the_raster(case: str) -> None:
         total = totals.classes()[c.name]
         assert total.pixels == (labels == c.code).sum() == pixels[code == c.code].sum()
         assert total.area_m2 == pytest.approx(whole[labels == c.code].sum(), rel=1e-9, abs=0.01)
-        assert total.area_m2 == pytest.approx(area[code == c.code].sum(), rel=1e-9, abs=0.01)
+        # areas of polygons are linear between rows a few kilometres apart
+        assert total.area_m2 == pytest.approx(area[code == c.code].sum(), rel=5e-6)
     assert totals.classes()["class 3"].pixels == 0
 
 
