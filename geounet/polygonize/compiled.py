@@ -62,7 +62,7 @@ class _Forgiving:
 
     def __init__(self, cache: Any) -> None:
         self._cache = cache
-        kept = getattr(cache, "_cache_file", None)
+        kept: Any = getattr(cache, "_cache_file", None)
         if hasattr(kept, "_source_stamp"):
             # numba looks at a function's own file alone, and a callee may be in another
             kept._source_stamp = (kept._source_stamp, _sources())  # noqa: SLF001  as above
