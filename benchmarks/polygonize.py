@@ -276,7 +276,7 @@ def memory(*_: Any) -> None:
     print("| rows | polygons | peak MiB | Mpx/s |\n|---:|---:|---:|---:|")
     row = np.tile(blobs(5000, 8), (1, 2))
     with _folder() as folder:
-        for height in (10_000, 30_000, 100_000):
+        for height in (10_000, 100_000):
             raster = folder / "in.tif"
             with rasterio.open(
                 raster, "w", driver="GTiff", height=height, width=10_000, count=1, dtype="uint8",
