@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from geounet.bundle import load_bundle, save_bundle
     from geounet.errors import GeounetError
     from geounet.models import bundled_models, load_model
+    from geounet.polygonization import polygonize_raster
     from geounet.report import SegmentReport
     from geounet.scene import open_scene
     from geounet.segmentation import segment
@@ -24,6 +25,7 @@ __all__ = [
     "load_bundle",
     "load_model",
     "open_scene",
+    "polygonize_raster",
     "save_bundle",
     "segment",
 ]
@@ -35,6 +37,7 @@ _HOMES = {
     "load_bundle": "geounet.bundle",
     "load_model": "geounet.models",
     "open_scene": "geounet.scene",
+    "polygonize_raster": "geounet.polygonization",
     "save_bundle": "geounet.bundle",
     "segment": "geounet.segmentation",
 }

@@ -50,6 +50,7 @@ STRIP_PIXELS = 4 << 20
 """Pixels that are read at once."""
 
 _CODES = np.iinfo(np.int32)
+_SURE = 100  # percent
 _LOG = logging.getLogger("geounet")
 
 
@@ -160,7 +161,7 @@ def polygonize_raster(
         info = scene.info
         _refuse_inputs(out, info)
         check_outputs([out], overwrite=options.overwrite)
-        codes = _Codes(scene, options)
+        codes = _Codes(scene, options, stack)
         if info.geobox.crs is None:
             warn(f"{info.source} has no CRS, so the layer has none either, nor areas")
         compile_ahead(say)
@@ -201,14 +202,14 @@ def polygonize_raster(
 class _Codes:
     """The codes of a raster, strip by strip, and what is known of them."""
 
-    def __init__(self, scene: SceneReader, options: PolygonizeOptions) -> None:
+    def __init__(self, scene: SceneReader, options: PolygonizeOptions, stack: ExitStack) -> None:
         self._scene, self._options, info = scene, options, scene.info
         self._band = _band(info, options.band)
         self.legend = read_legend(info.source)
         self._wanted = _wanted(options.classes, self.legend)
         self._confidence = None
         if options.confidence is not None:
-            self._confidence = open_scene(options.confidence)
+            self._confidence = stack.enter_context(closing(open_scene(options.confidence)))
             check_same_grid(info, self._confidence.info)
         self.tracing = Tracing(
             geobox=shown_grid(info),
@@ -277,8 +278,17 @@ class _Codes:
     def _confidences(self, window: Window) -> NDArray[np.uint8] | None:
         if self._confidence is None:
             return None
-        scores: NDArray[np.uint8] = self._confidence.read(window, [1]).data[0].astype(np.uint8)
-        return scores
+        raster = self._confidence.read(window, [1])
+        values = raster.data[0][raster.valid]
+        source, dtype = self._confidence.info.source, raster.data.dtype
+        if dtype.kind not in "iu" or (
+            values.size and not 0 <= values.min() <= values.max() <= _SURE
+        ):
+            raise SceneError(
+                f"{source} of type {dtype} is no confidence in percent: give whole numbers from 0"
+                f" to {_SURE}, as geounet segment --confidence writes them"
+            )
+        return np.where(raster.valid, raster.data[0], 0).astype(np.uint8)
 
 
 class _Totals:

@@ -167,6 +167,15 @@ def test_confidence_becomes_columns(tmp_path, raster) -> None:
     assert one["confidence_min"] == scores[inside].min()
 
 
+@pytest.mark.parametrize("scores", [np.float32(0.5), np.int16(300)])
+def test_a_confidence_that_is_none_is_refused(tmp_path, raster, scores) -> None:
+    write(tmp_path / "c.tif", np.full((90, 70), scores), nodata=None, names=False)
+    options = PolygonizeOptions(confidence=tmp_path / "c.tif")
+    with pytest.raises(SceneError, match="is no confidence in percent: give whole numbers from 0"):
+        polygonize_raster(raster, tmp_path / "a.gpkg", options)
+    assert not (tmp_path / "a.gpkg").exists()
+
+
 def test_corners_join_where_asked(tmp_path) -> None:
     path = write(tmp_path / "a.tif", np.eye(6, dtype=np.uint8), nodata=0)
     report = polygonize_raster(path, tmp_path / "a.gpkg", PolygonizeOptions(diagonal=True))

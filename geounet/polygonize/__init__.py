@@ -1,6 +1,5 @@
 """From strips of labels to polygons and their layers, in bounded memory."""
 
-from geounet.polygonize.band import Tolerance
 from geounet.polygonize.batch import PolygonBatch
 from geounet.polygonize.corners import OUTSIDE
 from geounet.polygonize.layers import (
@@ -12,6 +11,7 @@ from geounet.polygonize.layers import (
     open_layer,
 )
 from geounet.polygonize.sieve import Sieve
+from geounet.polygonize.tolerance import Tolerance
 from geounet.polygonize.tracer import StripPolygonizer
 from geounet.polygonize.tracing import Tracing
 

@@ -21,6 +21,7 @@ from geounet.polygonize.regions import (
 from geounet.polygonize.sets import by_set
 from geounet.polygonize.simplify import choose_vertices, drop_vertices, keep_siblings
 from geounet.polygonize.sums import mark_edges, sum_scores
+from geounet.polygonize.tolerance import Tolerance
 
 SUMS = 3
 """Of a region: pixels, area, score."""
@@ -115,16 +116,6 @@ class Band:
     def steps(self) -> int:
         """Most vertices of its paths, those where two arcs meet counted twice."""
         return 2 * int((self.open.span[:, 1] - self.open.span[:, 0]).sum())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tolerance:
-    """How far a simplified border may be from the exact one."""
-
-    distance: float
-    """In any unit."""
-    pixel: tuple[float, float]
-    """Width and height of a pixel in that unit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

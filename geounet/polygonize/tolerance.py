@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from odc.geo.geobox import GeoBox
 
 from geounet.area import metres_per_pixel
 from geounet.errors import OptionError
-from geounet.polygonize.band import Tolerance
 
 _LENGTH = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(px|m)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tolerance:
+    """How far a simplified border may be from the exact one."""
+
+    distance: float
+    """In any unit."""
+    pixel: tuple[float, float]
+    """Width and height of a pixel in that unit."""
 
 
 def parse_length(text: str, what: str) -> tuple[float, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from geounet.polygonize.band import Tolerance
+from geounet.polygonize.tolerance import Tolerance
 
 PLACES = ("centroid_x", "centroid_y", "xmin", "ymin", "xmax", "ymax")
 """Columns of an object's place."""
