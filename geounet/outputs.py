@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -82,6 +83,10 @@ def aux_path(raster: Path) -> Path:
     return raster.with_name(f"{raster.name}.aux.xml")
 
 
+def _quietly(_text: str) -> None:
+    """Tell nobody."""
+
+
 class Outputs:
     """Takes strips top to bottom and writes every output of a run under temporary names.
 
@@ -97,8 +102,9 @@ class Outputs:
         bundle: Bundle,
         *,
         simplify: str | float | None = None,
+        say: Callable[[str], object] = _quietly,
     ) -> None:
-        self._simplify = simplify
+        self._simplify, self._say = simplify, say
         self._paths, self._staging, self._scene, self._bundle = paths, staging, scene, bundle
         self._scheme = bundle.spec.classes
         # staged in the order in which they are to appear
@@ -178,6 +184,7 @@ class Outputs:
                 simplify=tolerance_of(self._simplify, self._scene.geobox),
                 confidence=self._paths.confidence is not None,
             ),
+            self._say,
         )
         opened.callback(polygons.abort)
         return polygons
@@ -199,7 +206,14 @@ class Outputs:
 class _ClassPolygons:
     """Strips into a polygon layer."""
 
-    def __init__(self, path: Path, name: str, scheme: ClassScheme, tracing: Tracing) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        scheme: ClassScheme,
+        tracing: Tracing,
+        say: Callable[[str], object],
+    ) -> None:
         self._tracer = StripPolygonizer(tracing)
         crs = tracing.geobox.crs
         layout = PolygonLayout(
@@ -211,7 +225,7 @@ class _ClassPolygons:
         )
         self._layer = open_layer(path, layout)
         # while the network computes; who comes too early waits for what is being compiled
-        threading.Thread(target=compile_ahead, args=(_quietly,), name="compile-polygons").start()
+        threading.Thread(target=compile_ahead, args=(say,), name="compile-polygons").start()
 
     def write(self, strip: Strip) -> None:
         """Take the next strip."""
@@ -225,10 +239,6 @@ class _ClassPolygons:
     def abort(self) -> None:
         """Let go of the file."""
         self._layer.abort()
-
-
-def _quietly(_text: str) -> None:
-    """Nobody waits for it."""
 
 
 def shown_grid(scene: SceneInfo) -> GeoBox:

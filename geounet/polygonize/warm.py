@@ -34,7 +34,7 @@ def compile_ahead(say: Callable[[str], object]) -> None:
     """
     if is_kept(join_band):
         return
-    say("the first run compiles the polygoniser, which takes some seconds")
+    say("the first run compiles the polygoniser, which takes up to half a minute, once")
     command = "from geounet.polygonize.warm import compile_other_half as c; c()"
     with subprocess.Popen(  # noqa: S603  our own Python and text
         [sys.executable, "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
