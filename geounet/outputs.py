@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -22,7 +21,7 @@ from geounet.errors import OutputError
 from geounet.options import SegmentOptions
 from geounet.polygonize import PolygonLayout, StripPolygonizer, Tracing, layer_name, open_layer
 from geounet.polygonize.tolerance import tolerance_of
-from geounet.polygonize.warm import compile_ahead
+from geounet.polygonize.warm import get_ready
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
@@ -223,9 +222,9 @@ class _ClassPolygons:
             crs=None if crs is None else crs.to_wkt(),
             style=qgis.polygon_qml(scheme),
         )
+        # while the network computes
+        get_ready(tracing.geobox.shape[0] * tracing.geobox.shape[1], say, wait=False)
         self._layer = open_layer(path, layout)
-        # while the network computes; who comes too early waits for what is being compiled
-        threading.Thread(target=compile_ahead, args=(say,), name="compile-polygons").start()
 
     def write(self, strip: Strip) -> None:
         """Take the next strip."""

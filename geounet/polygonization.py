@@ -36,7 +36,7 @@ from geounet.polygonize import (
     open_layer,
 )
 from geounet.polygonize.tolerance import parse_length, tolerance_of
-from geounet.polygonize.warm import compile_ahead
+from geounet.polygonize.warm import get_ready
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
 from geounet.staging import Staging, check_outputs
 from geounet.window import Window
@@ -164,7 +164,7 @@ def polygonize_raster(
         codes = _Codes(scene, options, stack)
         if info.geobox.crs is None:
             warn(f"{info.source} has no CRS, so the layer has none either, nor areas")
-        compile_ahead(say)
+        get_ready(info.window.size, say)
         staging = stack.enter_context(Staging())
         totals = _Totals(codes.legend)
         layout = codes.layout(layer_name(out.stem))

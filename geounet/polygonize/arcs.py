@@ -52,7 +52,7 @@ def _labels_beside(labels: Any, row: int, vertex: int, direction: int, sides: An
         sides[0], sides[1] = below[c + 1], below[c]
 
 
-@jit
+@jit()
 def trace_arcs(  # noqa: C901, PLR0912, PLR0913, PLR0915  compiled: calls cost compile time
     labels: Any,
     row: int,

@@ -1,33 +1,148 @@
-"""How the inner loops are compiled."""
+"""How the inner loops are compiled, and when they are not."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import hashlib
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+from numba.extending import register_jitable
 
 F = TypeVar("F", bound=Callable[..., object])
 
+CALLEE: Any = {"nogil": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Options of what only kernels call: without what Python would need to, it compiles faster."""
 
-def jit(function: F) -> F:
-    """Compile on first use, without the GIL, and keep the result on disk for the next process.
+_SECONDS_AN_ITEM = 5e-7
+"""What interpreting costs for each item of the arrays that a kernel gets, roughly."""
+
+
+class Kernel:
+    """A function that is compiled on first use and kept on disk for the next process.
+
+    It runs without the GIL. While :data:`INTERPRETER` has time left, one that was never compiled
+    here is interpreted instead, with the same result: for small rasters that is the faster way.
+    Where neither the package's folder nor a cache folder of the user can be written, it is compiled
+    anew in each process.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], interpreted: Callable[..., Any] | None = None
+    ) -> None:
+        functools.update_wrapper(self, function)
+        self._interpreted, self._ready = interpreted or function, False
+        try:
+            self._compiled: Any = numba.njit(cache=True, nogil=True)(function)
+        except RuntimeError:  # "cannot cache function: no locator available"
+            self._compiled = numba.njit(nogil=True)(function)
+            return
+        if hasattr(self._compiled, "_cache"):  # not with NUMBA_DISABLE_JIT
+            self._compiled._cache = _Cache(self._compiled._cache)  # noqa: SLF001  numba offers no other way
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns."""
+        if INTERPRETER.insists or (
+            not self._ready and not self.is_kept() and INTERPRETER.can_afford(args)
+        ):
+            return INTERPRETER.run(self._interpreted, args)
+        self._ready = True
+        return self._compiled(*args)
+
+    @property
+    def can_be_kept(self) -> bool:
+        """Whether there is a folder for what was compiled."""
+        return isinstance(getattr(self._compiled, "_cache", None), _Cache)
+
+    def is_kept(self) -> bool:
+        """Whether another process has compiled it."""
+        return self.can_be_kept and self._compiled._cache.holds_any()  # noqa: SLF001  as above
+
+
+def jit(*, interpreted: Callable[..., object] | None = None) -> Callable[[F], F]:
+    """Make a function a :class:`Kernel`.
 
     Callees should take arrays, not a tuple of many: each costs compile time in each function that
-    takes the tuple. Where neither the package's folder nor a cache folder of the user can be
-    written, the function is compiled anew in each process.
+    takes the tuple.
+
+    Args:
+        interpreted: What does the same and is faster when it is not compiled.
     """
-    try:
-        compiled = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # "cannot cache function: no locator available"
-        return cast(F, numba.njit(nogil=True)(function))
-    if hasattr(compiled, "_cache"):  # not with NUMBA_DISABLE_JIT
-        compiled._cache = _Forgiving(compiled._cache)  # noqa: SLF001  numba offers no other way
-    return cast(F, compiled)
+
+    def decorate(function: F) -> F:
+        return cast(F, Kernel(function, interpreted))
+
+    return decorate
+
+
+def callee(function: F) -> F:
+    """Let a function be called by kernels, with which it is compiled, and by Python."""
+    kept: F = register_jitable(**CALLEE)(function)
+    return kept
+
+
+class Interpreter:
+    """Seconds that may be spent on interpreting kernels rather than on compiling them."""
+
+    def __init__(self) -> None:
+        self.insists = False
+        """Whether nothing is compiled at all."""
+        self._seconds, self._granted = 0.0, False
+        self._then: Callable[[], object] | None = None
+        self._lock = threading.Lock()
+
+    def grant(self, seconds: float, then: Callable[[], object]) -> None:
+        """Seconds, the first time only; ``then`` is called when they are used up."""
+        with self._lock:
+            if not self._granted:
+                self._seconds, self._then, self._granted = seconds, then, True
+
+    @contextlib.contextmanager
+    def always(self) -> Iterator[None]:
+        """Interpret everything, for tests and debuggers."""
+        self.insists = True
+        try:
+            yield
+        finally:
+            self.insists = False
+
+    def can_afford(self, args: Iterable[Any]) -> bool:
+        """Whether a kernel with these arguments will be done in time."""
+        left = self._seconds
+        if left > 0 and left >= _SECONDS_AN_ITEM * sum(_items(args)):
+            return True
+        with self._lock:
+            self._seconds, then, self._then = 0.0, self._then, None
+        if then is not None:
+            then()
+        return False
+
+    def run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        """What a function returns, and less time is left."""
+        start = time.perf_counter()
+        with np.errstate(over="ignore"):  # hashes
+            result = function(*args)
+        with self._lock:
+            self._seconds -= time.perf_counter() - start
+        return result
+
+
+INTERPRETER = Interpreter()
+"""That of this process; it has no time until some is granted."""
+
+
+def _items(args: Iterable[Any]) -> Iterator[int]:
+    for value in args:
+        if isinstance(value, np.ndarray):
+            yield value.size
+        elif isinstance(value, tuple):
+            yield from _items(value)
 
 
 @functools.cache
@@ -39,25 +154,7 @@ def _sources() -> str:
     return ""
 
 
-def callee(function: F) -> F:
-    """Compile for callers that are compiled, too, and that keep the result with their own.
-
-    Without what Python would need to call it, this takes about half the time.
-    """
-    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    return cast(F, numba.njit(nogil=True, **options)(function))
-
-
-def is_kept(function: Any) -> bool:
-    """Whether a compiled function need not be compiled again, or cannot be kept."""
-    cache = getattr(function, "_cache", None)
-    folder = getattr(cache, "cache_path", None)
-    if folder is None:
-        return True
-    return any(Path(folder).glob(f"*.{function.py_func.__name__}-*.nbi"))
-
-
-class _Forgiving:
+class _Cache:
     """Numba's cache, to which a full disk is no error, and which knows of callees."""
 
     def __init__(self, cache: Any) -> None:
@@ -69,6 +166,12 @@ class _Forgiving:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cache, name)
+
+    def holds_any(self) -> bool:
+        """Whether there is something in it that is not out of date."""
+        with contextlib.suppress(Exception):  # whatever is wrong with it, numba will see to that
+            return bool(self._cache._cache_file._load_index())  # noqa: SLF001  as above
+        return False
 
     def save_overload(self, signature: Any, data: Any) -> None:
         """Save what was compiled, or go on without."""

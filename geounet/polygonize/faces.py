@@ -52,7 +52,7 @@ def _next_half(size: int, edges: Any, links: Any, ends: Any, half: int) -> tuple
     return -2 - links[corner, out], NONE, mark == 15
 
 
-@jit
+@jit()
 def trace_paths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     size: int,
     edges: Any,
@@ -132,7 +132,7 @@ def _united(parents: Any, a: int, b: int) -> None:
         parents[one] = other
 
 
-@jit
+@jit()
 def join_notches(
     size: int,
     along: Any,
@@ -149,7 +149,7 @@ def join_notches(
         _united(parents, one, other)
 
 
-@jit
+@jit()
 def join_pinches(
     edges: Any, links: Any, sides: Any, path_of: Any, region_of: Any, parents: Any
 ) -> None:

@@ -336,7 +336,7 @@ def _new_part(f: Any, feature: int, sums: Any, notes: Any) -> int:
     return slot
 
 
-@jit
+@jit()
 def join_band(  # noqa: C901, PLR0912, PLR0913  compiled: a tuple of arrays costs compile time
     f: Any,
     heads: Any,
@@ -407,7 +407,7 @@ def join_band(  # noqa: C901, PLR0912, PLR0913  compiled: a tuple of arrays cost
     return found
 
 
-@jit
+@jit()
 def measure(f: Any, slots: Any) -> tuple[int, int, int, int]:
     """Vertices, rings and parts of complete features, and vertices of their longest ring."""
     vertices = rings = parts = longest = 0
@@ -447,7 +447,7 @@ def _unpack_ring(f: Any, ring: int, raw: Any) -> int:
     return size
 
 
-@jit
+@jit()
 def drain(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     f: Any, slots: Any, exact: bool, raw: Any, out: Any, stops: Any, outer: Any, part_stops: Any,
     feature_stops: Any, label: Any, sums: Any, notes: Any,

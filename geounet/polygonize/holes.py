@@ -20,7 +20,7 @@ ORDER, PARENT, PATH, FOUND, LOW, CURSOR = 0, 1, 2, 3, 4, 5
 """Rows of the scratch of :func:`enclose`."""
 
 
-@jit
+@jit()
 def enclose(  # noqa: C901, PLR0912, PLR0913  one walk, whose order all of it needs
     walk: Any, start: Any, links: Any, attached: Any, limit: int, tall: int, area: Any, label: Any,
     top: Any, bottom: Any, filler: Any,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import NONE, OUTSIDE
 from geounet.polygonize.faces import find
 from geounet.polygonize.graph import Graded, Graph, roots
@@ -28,13 +28,13 @@ _SIXTEENTH = 16
 """Bits of it: 2**20 units are a pixel."""
 
 
-@jit
+@callee
 def _size(area: int) -> int:
     """Sixteenths of a pixel: components of as many pixels are equal, however the grid is bent."""
     return (area + (1 << (_SIXTEENTH - 1))) >> _SIXTEENTH
 
 
-@jit
+@callee
 def _choose(  # noqa: C901  one vote
     comp: int, start: Any, links: Any, sets: Any, parents: Any, votes: Any
 ) -> int:
@@ -72,7 +72,7 @@ def _choose(  # noqa: C901  one vote
     return NONE if best == NONE else votes[best, 1]
 
 
-@jit
+@callee
 def _unite(one: int, target: int, grows: int, sets: Any, parents: Any) -> None:
     """Make a component part of another one; if that grows (1), add up what is known of them."""
     parents[one] = target
@@ -84,7 +84,7 @@ def _unite(one: int, target: int, grows: int, sets: Any, parents: Any) -> None:
         sets[target, LAST] = sets[one, LAST]
 
 
-@jit
+@jit()
 def merge_small(
     heap: Any, votes: Any, start: Any, links: Any, limit: int, sets: Any, parents: Any
 ) -> None:
@@ -133,7 +133,7 @@ def merge_small(
         _sink(heap, count)
 
 
-@jit
+@callee
 def _sink(heap: Any, count: int) -> None:
     """Bring the first of a heap, which may be too large, to its place."""
     at = 0

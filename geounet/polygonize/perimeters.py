@@ -17,7 +17,7 @@ from geounet.polygonize.corners import ROW
 from geounet.polygonize.rings import LOW
 
 
-@jit
+@jit()
 def _add_lengths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, stops: Any, part_stops: Any, feature_stops: Any, rows: Any, across: Any,
     skew: float, lengths: Any,

@@ -11,7 +11,7 @@ from geounet.polygonize.faces import find
 from geounet.polygonize.rings import add_rings
 
 
-@jit
+@jit()
 def number_sets(parents: Any, set_of: Any) -> int:
     """Number the sets of a union-find by their first item; how many there are.
 
@@ -30,7 +30,7 @@ def number_sets(parents: Any, set_of: Any) -> int:
     return sets
 
 
-@jit
+@jit()
 def sum_paths(halves: Any, span: Any, region_of: Any, arc_values: Any, region_values: Any) -> None:
     """Add the value of each arc to the region on its left, and take it from that on its right."""
     for path in range(len(span)):
@@ -42,7 +42,7 @@ def sum_paths(halves: Any, span: Any, region_of: Any, arc_values: Any, region_va
         region_values[region_of[path]] = total
 
 
-@jit
+@jit()
 def add_notes(
     halves: Any, span: Any, region_of: Any, half_scores: Any, half_notes: Any, sums: Any, notes: Any
 ) -> None:
@@ -74,7 +74,7 @@ def copy_path(halves: Any, path: Any, span: Any, vertices: Any, raw: Any) -> int
     return top
 
 
-@jit
+@jit()
 def closed_features(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     closed: Any,
     feature_start: Any,

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from geounet.polygonize.compiled import jit
+from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import NONE
 from geounet.polygonize.faces import find
 
 
-@jit
+@callee
 def join(parents: Any, a: Any, b: Any) -> Any:
     """One set of two, whose root is the first item of it."""
     a, b = find(parents, a), find(parents, b)
@@ -21,7 +21,7 @@ def join(parents: Any, a: Any, b: Any) -> Any:
     return a
 
 
-@jit
+@jit()
 def join_runs(  # noqa: PLR0913  compiled code takes arrays
     labels: Any, corner: int, starts: Any, ends: Any, comps: Any, first: Any, parents: Any,
     label_of: Any, count: int,
@@ -69,7 +69,7 @@ def join_runs(  # noqa: PLR0913  compiled code takes arrays
     return count
 
 
-@jit
+@jit()
 def list_borders(
     starts: Any, ends: Any, comps: Any, first: Any, small: Any, corner: int, edges: Any
 ) -> int:
@@ -99,7 +99,7 @@ def list_borders(
     return found
 
 
-@jit
+@jit()
 def join_small(edges: Any, small: Any, parents: Any) -> None:
     """Unite small components that touch."""
     for k in range(len(edges)):
@@ -107,7 +107,7 @@ def join_small(edges: Any, small: Any, parents: Any) -> None:
             join(parents, np.int64(edges[k, 0]), np.int64(edges[k, 1]))
 
 
-@jit
+@jit()
 def paint_runs(labels: Any, row: int, runs: Any, values: Any) -> None:
     """Set the labels of runs (runs, 3) row, first column, column after the last."""
     for k in range(len(runs)):

@@ -138,7 +138,7 @@ def _count(keep: Any, first: int, last: int) -> int:
     return count
 
 
-@jit
+@jit()
 def choose_vertices(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, span: Any, ends: Any, size: int, columns: int, limit: float, kx: float,
     ky: float, marks: Any, row: int, height: int, keep: Any,
@@ -190,7 +190,7 @@ def choose_vertices(  # noqa: PLR0913  compiled: a tuple of arrays costs compile
             keep[first : last + 1] = 1
 
 
-@jit
+@jit()
 def keep_siblings(span: Any, ends: Any, edges: Any, links: Any, keep: Any) -> None:
     """Keep all of an arc that became the same line as another one."""
     size = len(edges)
@@ -212,7 +212,7 @@ def keep_siblings(span: Any, ends: Any, edges: Any, links: Any, keep: Any) -> No
                 break
 
 
-@jit
+@jit()
 def drop_vertices(vertices: Any, span: Any, keep: Any) -> None:
     """Close the gaps."""
     top = 0

@@ -16,7 +16,7 @@ from geounet.polygonize.corners import OUTSIDE, ROW
 from geounet.polygonize.rings import LOW
 
 
-@jit
+@jit()
 def sum_zones(span: Any, vertices: Any, row: int, rows: Any, values: Any) -> None:
     """Area at the left of each arc, of pixels that are alike along a row.
 
@@ -39,7 +39,7 @@ def _down_to(sums: Any, steps: Any, every: int, row: int, col: int) -> float:
     return sums[knot, col] + n * here + (below - here) / every * (n * (n - 1) / 2)
 
 
-@jit
+@jit()
 def sum_areas(
     span: Any, vertices: Any, row: int, sums: Any, steps: Any, every: int, values: Any
 ) -> None:
@@ -58,7 +58,7 @@ def sum_areas(
         values[arc] = total
 
 
-@jit
+@jit()
 def sum_scores(
     labels: Any, scores: Any, row: int, span: Any, vertices: Any, total: Any, notes: Any
 ) -> None:
@@ -84,7 +84,7 @@ def sum_scores(
                     c += 1
 
 
-@jit
+@jit()
 def mark_edges(span: Any, sides: Any, vertices: Any, width: int, height: int, notes: Any) -> None:
     """Note of each half whether it runs along the edge of a raster of ``height`` rows."""
     for arc in range(len(span)):

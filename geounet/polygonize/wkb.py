@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from geounet.polygonize.compiled import callee, jit
+from geounet.polygonize.compiled import CALLEE, callee, jit
 from geounet.polygonize.corners import ROW
 from geounet.polygonize.rings import LOW
 
@@ -20,10 +20,13 @@ POLYGON, MULTI = 3, 6
 _HEAD, _COUNT, _POINT = 9, 4, 16  # bytes
 
 
-def _storing(typing: Any, data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  for numba
+def _store(data: Any, at: int, value: Any) -> None:
     """``data[at:]`` gets the bytes of a number, wherever that lies."""
-    del typing
+    stored = np.frombuffer(np.asarray(value).tobytes(), np.uint8)
+    data[at : at + len(stored)] = stored
 
+
+def _storing(typing: Any, data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  for numba
     def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         kind = signature.args[0]
         array = context.make_array(kind)(context, builder, args[0])
@@ -35,7 +38,17 @@ def _storing(typing: Any, data: Any, at: Any, value: Any) -> Any:  # noqa: ARG00
     return types.void(data, types.intp, value), build
 
 
-_store: Any = intrinsic(_storing)
+_put: Any = intrinsic(_storing)
+
+
+@overload(_store, jit_options=CALLEE)
+def _store_compiled(data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  types
+    """One machine instruction, whatever the address."""
+
+    def put(data: Any, at: Any, value: Any) -> None:
+        _put(data, at, value)
+
+    return put
 
 
 def wkb_offsets(
@@ -76,7 +89,7 @@ def _write_head(kind: int, count: int, data: Any, at: int) -> int:
     return at + _HEAD
 
 
-@jit
+@jit()
 def write_features(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, stops: Any, outer: Any, part_stops: Any, feature_stops: Any, multi: bool,
     affine: Any, data: Any,

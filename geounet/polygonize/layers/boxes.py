@@ -64,7 +64,7 @@ def u32(data: Any, at: int) -> int:
     return value  # type: ignore[return-value]
 
 
-@jit
+@jit()
 def _boxes(wkb: Any, offsets: Any, kind: int, out: Any) -> int:
     """Fill ``out``; returns the first polygon whose bytes are wrong, or -1."""
     for k in range(len(out)):

@@ -49,7 +49,7 @@ def brackets(
     return out[: starts[-1]], starts
 
 
-@jit
+@jit()
 def _corners(wkb: Any, offsets: Any, kind: int, out: Any, starts: Any) -> None:
     top = 0
     for k in range(len(offsets) - 1):
@@ -71,7 +71,7 @@ def _corners(wkb: Any, offsets: Any, kind: int, out: Any, starts: Any) -> None:
         starts[k + 1] = top
 
 
-@jit
+@jit()
 def _brackets(
     wkb: Any, offsets: Any, kind: int, texts: Any, stops: Any, out: Any, starts: Any
 ) -> None:

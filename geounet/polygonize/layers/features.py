@@ -43,7 +43,7 @@ def features(
     return out[: starts[-1]], starts
 
 
-@jit
+@jit()
 def _features(  # noqa: PLR0913  arrays, not a tuple of them: see jit
     wkb: Any,
     offsets: Any,

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba.extending import overload
 
-from geounet.polygonize.compiled import callee, jit
+from geounet.polygonize.compiled import CALLEE, callee, jit
 
 PAGE = 4096
 """Bytes of a page, SQLite's default."""
@@ -61,17 +62,28 @@ def put_varint(out: Any, at: int, value: int) -> int:
     return at + size
 
 
-@callee
 def copy(out: Any, at: int, source: Any, start: Any, stop: Any) -> int:
     """Copy bytes; returns where the next go."""
-    # unsigned: what may be negative is asked for its sign at each byte, and not copied in blocks
-    to, first = np.uint64(at), np.uint64(start)
-    for k in range(np.uint64(stop - start)):
-        out[to + k] = source[first + k]
-    return at + stop - start
+    end = at + int(stop - start)
+    out[at:end] = source[start:stop]
+    return end
 
 
-@jit
+@overload(copy, jit_options=CALLEE)
+def _copy_compiled(out: Any, at: Any, source: Any, start: Any, stop: Any) -> Any:  # noqa: ARG001
+    """The same: slices take longer to compile."""
+
+    def copy(out: Any, at: Any, source: Any, start: Any, stop: Any) -> Any:
+        # unsigned: what may be negative is asked for its sign at each byte, not copied in blocks
+        to, first = np.uint64(at), np.uint64(start)
+        for k in range(np.uint64(stop - start)):
+            out[to + k] = source[first + k]
+        return at + stop - start
+
+    return copy
+
+
+@jit()
 def fill(  # noqa: PLR0913  arrays, not a tuple of them: see jit
     leaf: Any, state: Any, rows: Any, starts: Any, rowid: int, page: int, out: Any, ends: Any
 ) -> tuple[int, int]:
@@ -115,7 +127,7 @@ def fill(  # noqa: PLR0913  arrays, not a tuple of them: see jit
     return top, full
 
 
-@jit
+@callee
 def clear(leaf: Any, state: Any) -> None:
     """Begin a new leaf."""
     leaf[:] = 0
@@ -123,14 +135,14 @@ def clear(leaf: Any, state: Any) -> None:
     state[CELLS], state[CONTENT] = 0, PAGE
 
 
-@jit
+@callee
 def seal(leaf: Any, state: Any) -> None:
     """Complete the head of a leaf."""
     leaf[3], leaf[4] = state[CELLS] >> 8, state[CELLS] & 255
     leaf[5], leaf[6] = state[CONTENT] >> 8, state[CONTENT] & 255
 
 
-@jit
+@jit()
 def inner(ends: Any, start: int, stop: int, out: Any) -> None:
     """Write an inner page over the pages ``ends[start:stop]`` (at least one) into ``out``."""
     out[:] = 0

@@ -36,7 +36,7 @@ def rows(
     return out, starts
 
 
-@jit
+@jit()
 def _rows(  # noqa: PLR0913  arrays, not a tuple of them: see jit
     wkb: Any,
     offsets: Any,
