@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -12,20 +11,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
-from odc.geo.geobox import GeoBox
 
 from geounet.errors import OptionError, SceneError
 from geounet.legend import read_legend
 from geounet.metrics import NO_BOUNDARY, BoundaryScore, ClassScore, Confusion, mean
+from geounet.samegrid import check_same_grid
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
 from geounet.window import Window
 
 STRIP_PIXELS = 2 << 20
 """Pixels of a strip: a few dozen bytes each bound the memory."""
 
-GRID_TOLERANCE = 0.01
-"""Largest distance, in pixels, between the corners of two grids that count as the same."""
 
 _CODES = np.iinfo(np.int32)
 
@@ -189,74 +185,6 @@ def evaluate(
                 " where both are valid and the label is not ignored"
             )
         return _report(ours.info, theirs.info, counts, edges, names)
-
-
-def check_same_grid(pred: SceneInfo, labels: SceneInfo) -> None:
-    """Refuse rasters that do not lie pixel on pixel.
-
-    Raises:
-        SceneError: Which of shape, CRS and place differs, by how much, and how to mend it.
-    """
-    shapes = f"{labels.width} x {labels.height} pixels against {pred.width} x {pred.height}"
-    if (labels.height, labels.width) != (pred.height, pred.width):
-        raise SceneError(
-            f"the grids differ: {labels.source} has {shapes} of {pred.source}:"
-            f" {_warp(pred, labels)}"
-        )
-    if not (pred.georeferenced and labels.georeferenced):
-        return  # nothing to compare; equal shapes must do
-    ours, theirs = pred.geobox.crs, labels.geobox.crs
-    if ours is not None and theirs is not None and not _same_crs(ours, theirs):
-        raise SceneError(
-            f"the grids differ: {labels.source} is in {_name(theirs)}, {pred.source}"
-            f" in {_name(ours)}: {_warp(pred, labels)}"
-        )
-    shift = _largest_shift(pred.geobox, labels.geobox)
-    if shift > GRID_TOLERANCE:
-        raise SceneError(
-            f"the grids differ: {labels.source} lies up to {shift:.3g} pixels from {pred.source}"
-            f" (pixel size {_pixel(labels.geobox)} against {_pixel(pred.geobox)}, corner"
-            f" {_corner(labels.geobox)} against {_corner(pred.geobox)}): {_warp(pred, labels)}"
-        )
-
-
-def _same_crs(one: CRS, other: CRS) -> bool:
-    return one == other or one.proj.equals(other.proj, ignore_axis_order=True)
-
-
-def _name(crs: CRS) -> str:
-    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)
-
-
-def _largest_shift(one: GeoBox, other: GeoBox) -> float:
-    """Largest distance between corners of the same name, in pixels of the first grid."""
-    height, width = one.shape
-    into = ~one.affine @ other.affine
-    corners = [(x, y) for x in (0, width) for y in (0, height)]
-    return max(math.dist(into @ corner, corner) for corner in corners)
-
-
-def _pixel(grid: GeoBox) -> str:
-    return f"{math.hypot(grid.affine.a, grid.affine.d):.10g}"
-
-
-def _corner(grid: GeoBox) -> str:
-    return f"{grid.affine.c:.10g}, {grid.affine.f:.10g}"
-
-
-def _warp(pred: SceneInfo, labels: SceneInfo) -> str:
-    """How to bring the labels onto the grid of the prediction, as a command where there is one."""
-    grid = pred.geobox
-    rotated = grid.affine.b or grid.affine.d
-    if not (pred.georeferenced and labels.georeferenced) or grid.crs is None or rotated:
-        return f"cut or resample {labels.source} to the same pixels"
-    box = grid.extent.boundingbox
-    return (
-        f"bring {labels.source} onto its grid with gdalwarp -r near"
-        f"{f' -t_srs EPSG:{grid.crs.epsg}' if grid.crs.epsg else ''}"
-        f" -te {box.left:.12g} {box.bottom:.12g} {box.right:.12g} {box.top:.12g}"
-        f" -ts {pred.width} {pred.height} {shlex.quote(labels.source)} OUT.tif"
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

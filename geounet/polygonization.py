@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from geounet import qgis
 from geounet.classes import ClassDef
 from geounet.errors import OptionError, OutputError, SceneError
-from geounet.evaluate import check_same_grid
 from geounet.legend import read_legend
 from geounet.outputs import shown_grid
 from geounet.pipeline import Ahead
@@ -37,6 +36,7 @@ from geounet.polygonize import (
 )
 from geounet.polygonize.tolerance import parse_length, tolerance_of
 from geounet.polygonize.warm import get_ready
+from geounet.samegrid import check_same_grid
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
 from geounet.staging import Staging, check_outputs
 from geounet.window import Window

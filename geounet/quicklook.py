@@ -17,9 +17,9 @@ from scipy import ndimage
 
 from geounet.bands import match_bands
 from geounet.errors import BandError, OptionError, OutputError, SceneError
-from geounet.evaluate import check_same_grid
 from geounet.legend import palette_color, read_legend
 from geounet.raster import Raster
+from geounet.samegrid import check_same_grid
 from geounet.scene import SceneInfo, SceneReader, SceneSource, StackScene, open_scene
 from geounet.sheet import Color, Sheet, draw_sheet
 from geounet.staging import Staging, check_outputs

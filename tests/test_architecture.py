@@ -36,6 +36,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "qgis",
         "aoi",
         "legend",
+        "samegrid",
         "staging",
         "heap",
     ),

@@ -19,9 +19,10 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from geounet import evaluate as module
 from geounet.errors import OptionError, SceneError
-from geounet.evaluate import check_same_grid, evaluate
+from geounet.evaluate import evaluate
 from geounet.legend import read_legend
 from geounet.metrics import BoundaryScore, Confusion
+from geounet.samegrid import check_same_grid
 from geounet.scene import open_scene
 from geounet_cli.main import main
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import geopandas
@@ -11,6 +12,7 @@ import pytest
 import rasterio
 import rasterio.features
 import shapely
+from range_server import serve
 from rasterio.transform import Affine
 
 from geounet.errors import GeounetError, OptionError, OutputError, SceneError
@@ -51,6 +53,22 @@ def write(path: Path, labels: np.ndarray, *, nodata=255, names=True, **profile) 
 @pytest.fixture
 def raster(tmp_path) -> Path:
     return write(tmp_path / "classes.tif", labels_of())
+
+
+def test_a_raster_in_an_archive_and_one_behind_an_address(tmp_path, raster, monkeypatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "127.0.0.1")
+    for folder in ("zip", "web"):
+        (tmp_path / folder).mkdir()
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(raster, "deep/classes.tif")
+    polygonize_raster(raster, tmp_path / "map.fgb")
+    polygonize_raster(f"/vsizip/{tmp_path}/a.zip/deep/classes.tif", tmp_path / "zip" / "map.fgb")
+    with serve(tmp_path) as address:
+        polygonize_raster(f"{address}/classes.tif", tmp_path / "web" / "map.fgb")
+    wanted = (tmp_path / "map.fgb").read_bytes()
+    assert (tmp_path / "zip" / "map.fgb").read_bytes() == wanted
+    assert (tmp_path / "web" / "map.fgb").read_bytes() == wanted
 
 
 def rasterized(frame: geopandas.GeoDataFrame, shape: tuple[int, int]) -> np.ndarray:

@@ -16,8 +16,8 @@ from rasterio.errors import RasterioError
 from rasterio.vrt import WarpedVRT
 
 from geounet.errors import DataError, SceneError
-from geounet.evaluate import check_same_grid
 from geounet.gdalenv import read_env
+from geounet.samegrid import check_same_grid
 from geounet.scene import MemoryScene, SceneInfo, SceneReader, open_scene
 from geounet.scene.grid import overlap
 from geounet.train.data.place import wkt
