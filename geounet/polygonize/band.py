@@ -12,6 +12,7 @@ from geounet.polygonize.arcs import Arcs, trace_arcs
 from geounet.polygonize.areas import ArcAreas
 from geounet.polygonize.corners import NONE, link_corners, mark_corners
 from geounet.polygonize.faces import RING, join_notches, join_pinches, trace_paths
+from geounet.polygonize.marking import mark_junctions
 from geounet.polygonize.regions import (
     add_notes,
     closed_features,
@@ -126,12 +127,14 @@ class BandTracer:
         height: Rows of the raster.
         areas: Of arcs; None: there are none.
         simplify: None: borders follow the pixels.
+        smooth: Whether rings are to be smoothed: their vertices are marked then.
         diagonal: Whether what touches at a corner is one feature (8-connectivity).
     """
 
     height: int
     areas: ArcAreas | None = None
     simplify: Tolerance | None = None
+    smooth: bool = False
     diagonal: bool = False
 
     def __call__(
@@ -165,7 +168,10 @@ class BandTracer:
         add_notes(paths.halves, paths.span, paths.region_of, half_scores, half_notes, sums, notes)
         if self.simplify is not None:
             _simplify(arcs, corners, row, self.height, self.simplify)
-        return _band(arcs, paths, sums, notes, exact=self.simplify is None)
+        if self.smooth:
+            mark_junctions(arcs, len(corners.edges))
+        exact = self.simplify is None and not self.smooth
+        return _band(arcs, paths, sums, notes, exact=exact)
 
 
 class _Corners(NamedTuple):

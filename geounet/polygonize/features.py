@@ -13,6 +13,8 @@ from geounet.polygonize.batch import PolygonBatch
 from geounet.polygonize.corners import ROW
 from geounet.polygonize.perimeters import Perimeters
 from geounet.polygonize.rings import LOW
+from geounet.polygonize.smooth import FINE
+from geounet.polygonize.smoothing import smoothed
 from geounet.polygonize.tracing import PLACES, Tracing
 from geounet.polygonize.wkb import wkb_offsets, write_features
 
@@ -26,14 +28,18 @@ class Features:
 
     def __init__(self, tracing: Tracing) -> None:
         self._tracing = tracing
-        self._affine = np.array(tracing.geobox.affine[:6], np.float64)
+        steps = FINE if tracing.smooth else 1
+        # a power of two, so that coordinates are the same to the last bit
+        self._affine = np.array(tracing.geobox.affine[:6], np.float64) / (2 * [steps, steps, 1])
         placed = tracing.geobox.crs is not None
-        self._perimeters = Perimeters(tracing.geobox) if placed else None
+        self._perimeters = Perimeters(tracing.geobox, steps) if placed else None
 
     def batches(self, rings: Rings) -> list[PolygonBatch]:
         """A batch of these features, if there are any."""
         if not len(rings.label):
             return []
+        if self._tracing.smooth:
+            rings = smoothed(rings, self._tracing.geobox.shape)
         multi = self._tracing.diagonal
         ends = rings.part_stops, rings.feature_stops
         offsets = wkb_offsets(rings.stops, *ends, multi=multi)
@@ -53,6 +59,8 @@ class Features:
 
     def _columns(self, rings: Rings) -> dict[str, Any]:
         pixels, area, score = rings.sums.T
+        if self._tracing.smooth:
+            area = area * (_areas(rings) / (pixels * FINE**2))
         values: dict[str, Any] = {
             "class": rings.label,
             "pixels": pixels,
@@ -93,3 +101,15 @@ class Features:
                 *(low.reduceat(w, starts) for low in (np.minimum, np.maximum) for w in (x, y)),
             ]
         )
+
+
+def _areas(rings: Rings) -> NDArray[np.float64]:
+    """(features,) in squares of what their vertices count."""
+    ends = rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]
+    starts = np.concatenate([[0], ends[:-1]])
+    count = np.diff(ends, prepend=0)
+    col, row = (rings.vertices & LOW).astype(float), (rings.vertices >> ROW).astype(float)
+    u, v = (w - np.repeat(w[starts], count) for w in (col, row))
+    cross = np.append(u[:-1] * v[1:] - u[1:] * v[:-1], 0.0)
+    cross[rings.stops - 1] = 0.0  # from one ring to the next
+    return np.abs(np.add.reduceat(cross, starts)) / 2

@@ -439,9 +439,14 @@ def _unpack_ring(f: Any, ring: int, raw: Any) -> int:
         both = free & f.chunks[chunk, 3] & 1
         free = f.chunks[chunk, 3] >> 1
         size = _unpack(f, chunk, raw, size)
+        if start > 0 and raw[start - 1] ^ raw[start] == 1:
+            # only the lower band knows that the vertex where two meet is a junction
+            raw[start - 1] = raw[start] = raw[start - 1] | 1
         if both:
             raw[start] = ~raw[start]
         chunk = after
+    if raw[0] ^ raw[size - 1] == 1:
+        raw[0] = raw[size - 1] = raw[0] | 1
     if opening and free:
         raw[0] = ~raw[0]
     return size

@@ -41,9 +41,10 @@ class StripPolygonizer:
             height=height,
             areas=ArcAreas(tracing.geobox) if placed else None,
             simplify=tracing.simplify,
+            smooth=tracing.smooth,
             diagonal=tracing.diagonal,
         )
-        self._joiner = Joiner(width=width, exact=tracing.simplify is None)
+        self._joiner = Joiner(width=width, exact=tracing.simplify is None and not tracing.smooth)
         self._features = Features(tracing)
         self._bands = Bands(tracing)
         self._threads, self._objects = threads, 0

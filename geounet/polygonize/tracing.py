@@ -32,6 +32,8 @@ class Tracing:
     """Label that gets no polygon."""
     simplify: Tolerance | None = None
     """None: borders follow the pixels."""
+    smooth: bool = False
+    """Whether borders run smoothly, not along the edges of pixels."""
     diagonal: bool = False
     """Whether pixels that touch at a corner belong together (8-connectivity): polygons are then
     MultiPolygons."""

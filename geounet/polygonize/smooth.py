@@ -1,0 +1,270 @@
+"""Compiled: rings whose borders run smoothly between the pixels, not along their edges.
+
+Around each corner of pixels lies a *cell*, a square as large as a pixel; four centres of pixels are
+its corners. A border passes from cell to cell through *gates*: each edge of a pixel that belongs to
+it crosses one, the side that the two cells share. The smoothed border passes the same gates, in the
+same order, in straight lines, none nearer to the end of a gate than a limit. A cell is convex, and
+belongs to one arc, or to the junction where several end and which stays where it is. So by
+construction lines of two arcs never meet, no ring crosses itself, whatever the arcs look like, and
+every centre of a pixel stays in its own polygon: rasterized, the polygons give the labels back.
+
+Where in its gates a border passes is chosen by relaxation towards the line from the gate before to
+the gate after. Then it gets fewer vertices: a line that passes all gates between two of them close
+to where it did replaces them (a wedge that is narrowed from gate to gate, as by Reumann and Witkam
+1974 and Williams 1978). At last all of an arc is shifted to one side, within the gates, until it
+bounds the same area as before.
+
+Both neighbours smooth the same arc in the same direction, so they get the same vertices.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from geounet.polygonize.compiled import callee, jit
+from geounet.polygonize.corners import ROW
+from geounet.polygonize.rings import LOW
+
+FINE = 256
+"""Steps of a smoothed vertex in a pixel."""
+
+_HALF = FINE // 2
+_REACH = 108
+"""Steps from the middle of a gate to where a border may pass it: less than half a pixel."""
+
+_SLACK = 10
+"""Steps that a dropped vertex may be from the line."""
+
+_PASSES = 12
+"""Of relaxation: wiggles of up to about eight pixels vanish."""
+
+_ROUNDS = 3
+"""Of shifting the arc to where its area is right."""
+
+
+@callee
+def fixed(vertex: int, left: Any, width: int, height: int) -> bool:
+    """Whether a border must pass a marked vertex: a junction, or one on the frame."""
+    col, row = (vertex & LOW) >> 1, vertex >> ROW
+    return vertex & 1 == 1 or row in (0, height) or col in (0, left, left + 1, width)
+
+
+@callee
+def step_from(a: int, b: int) -> int:
+    """The grid vertex next to a on the way to b."""
+    ax, ay, bx, by = (a & LOW) >> 1, a >> ROW, (b & LOW) >> 1, b >> ROW
+    return (ay + (by > ay) - (by < ay)) << ROW | (ax + (bx > ax) - (bx < ax))
+
+
+@callee
+def _walk(vertices: Any, start: int, size: int, first: int, last: int, gates: Any) -> int:
+    """The gates (column, row, whether passed along a column, way that adds area) of an arc."""
+    count, way = 0, 1 if last > first else -1
+    k = first
+    while k != last:
+        a, b = vertices[start + k % size], vertices[start + (k + way) % size]
+        x, y = (a & LOW) >> 1, a >> ROW
+        dx, dy = ((b & LOW) >> 1) - x, (b >> ROW) - y
+        steps = abs(dx) + abs(dy)
+        dx, dy = (dx > 0) - (dx < 0), (dy > 0) - (dy < 0)
+        for t in range(steps):
+            count += 1
+            gates[count, 0] = FINE * (x + dx * t) + _HALF * dx
+            gates[count, 1] = FINE * (y + dy * t) + _HALF * dy
+            gates[count, 2] = dy != 0
+            gates[count, 3] = dy - dx
+        k += way
+    return count
+
+
+@callee
+def _relax(gates: Any, count: int, loop: bool, at: Any, moved: Any) -> None:
+    """Pull each gate's place halfway to the line from the one before to the one after."""
+    for _ in range(_PASSES):
+        if loop:
+            for c in range(2):
+                at[0, c], at[count + 1, c] = at[count, c], at[1, c]
+        for i in range(1, count + 1):
+            v = 1 - gates[i, 2]
+            u = 1 - v
+            before, after = at[i, u] - at[i - 1, u], at[i + 1, u] - at[i, u]
+            line = (at[i - 1, v] * after + at[i + 1, v] * before) / (before + after)
+            to = (at[i, v] + line) / 2
+            moved[i] = min(max(to, gates[i, v] - _REACH), gates[i, v] + _REACH)
+        for i in range(1, count + 1):
+            at[i, 1 - gates[i, 2]] = moved[i]
+
+
+@callee
+def _cross(ax: int, ay: int, bx: int, by: int) -> int:
+    return ax * by - ay * bx
+
+
+@callee
+def _thin(places: Any, gates: Any, first: int, last: int, kept: Any) -> int:
+    """Choose places between the first and the last from which lines pass all gates between."""
+    found, anchor, seen, k = 0, first, False, first + 1
+    lx = ly = rx = ry = 0
+    while k <= last:
+        x, y = places[k, 0] - places[anchor, 0], places[k, 1] - places[anchor, 1]
+        if seen and (_cross(rx, ry, x, y) < 0 or _cross(x, y, lx, ly) < 0 or rx * x + ry * y <= 0):
+            anchor, seen = k - 1, False
+            kept[found] = anchor
+            found += 1
+            continue
+        if k < last:
+            v = 1 - gates[k, 2]
+            low = max(-_SLACK, gates[k, v] - _REACH - places[k, v])
+            high = min(_SLACK, gates[k, v] + _REACH - places[k, v])
+            ax, ay = (x + low, y) if v == 0 else (x, y + low)
+            bx, by = (x + high, y) if v == 0 else (x, y + high)
+            turn = _cross(ax, ay, bx, by)
+            if turn < 0:
+                ax, ay, bx, by = bx, by, ax, ay
+            if turn == 0:  # the gate is seen from its side
+                anchor, seen = k, False
+                kept[found] = anchor
+                found += 1
+            elif not seen:
+                rx, ry, lx, ly, seen = ax, ay, bx, by, True
+            else:
+                if _cross(rx, ry, ax, ay) > 0:
+                    rx, ry = ax, ay
+                if _cross(bx, by, lx, ly) > 0:
+                    lx, ly = bx, by
+        k += 1
+    return found
+
+
+@callee
+def _excess(places: Any, kept: Any, found: int, first: int, last: int, gates: Any) -> int:
+    """Twice the area between the kept places and the exact arc."""
+    ox, oy = places[first, 0], places[first, 1]
+    total, ax, ay = 0, 0, 0
+    for k in range(found + 1):
+        i = kept[k] if k < found else last
+        bx, by = places[i, 0] - ox, places[i, 1] - oy
+        total += _cross(ax, ay, bx, by)
+        ax, ay = bx, by
+    # along the exact arc each edge of a pixel adds its distance from there
+    for k in range(1, last):
+        dx, dy = gates[k, 0] - ox, gates[k, 1] - oy
+        total -= FINE * (dx * gates[k, 3] if gates[k, 2] else dy * gates[k, 3])
+    return total
+
+
+@callee
+def _fit(gates: Any, count: int, loop: bool, at: Any, places: Any, kept: Any) -> int:
+    """Fill in the places, shifted so that the kept ones bound the area of the exact arc."""
+    shift, found = 0.0, 0
+    first = 1 if loop else 0
+    for _ in range(_ROUNDS):
+        for i in range(1, count + 1):
+            for c in range(2):
+                places[i, c] = gates[i, c]
+            v = 1 - gates[i, 2]
+            off = np.rint(at[i, v] - gates[i, v] + shift * gates[i, 3])
+            places[i, v] += np.int64(min(max(off, -_REACH), _REACH))
+        if loop:
+            places[count + 1, 0], places[count + 1, 1] = places[1, 0], places[1, 1]
+        found = _thin(places, gates, first, count + 1, kept)
+        excess = _excess(places, kept, found, first, count + 1, gates)
+        shift -= excess / (2 * FINE * count)
+    return found
+
+
+@callee
+def _put(x: int, y: int, out: Any, top: int) -> int:
+    out[top] = y << ROW | x
+    return top + 1
+
+
+@callee
+def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
+    vertices: Any, start: int, size: int, first: int, last: int, loop: bool, gates: Any, at: Any,
+    places: Any, kept: Any, moved: Any, out: Any, top: int,
+) -> int:  # fmt: skip
+    """Append an arc but for its last vertex."""
+    a, b = vertices[start + first % size], vertices[start + last % size]
+    ahead = step_from(a, vertices[start + (first + 1) % size])
+    behind = step_from(b, vertices[start + (last - 1) % size])
+    back = b >> 1 < a >> 1 or (b >> 1 == a >> 1 and behind < ahead)
+    if back:
+        count = _walk(vertices, start, size, last, first, gates)
+        a, b = b, a
+    else:
+        count = _walk(vertices, start, size, first, last, gates)
+    for i in range(1, count + 1):
+        at[i, 0], at[i, 1] = gates[i, 0], gates[i, 1]
+    for i, vertex in ((0, a), (count + 1, b)):
+        places[i, 0], places[i, 1] = FINE * ((vertex & LOW) >> 1), FINE * (vertex >> ROW)
+        at[i, 0], at[i, 1] = places[i, 0], places[i, 1]
+    _relax(gates, count, loop, at, moved)
+    found = _fit(gates, count, loop, at, places, kept)
+    begin = 1 if loop else count + 1 if back else 0
+    top = _put(places[begin, 0], places[begin, 1], out, top)
+    for k in range(found):
+        i = kept[found - 1 - k if back else k]
+        top = _put(places[i, 0], places[i, 1], out, top)
+    return top
+
+
+@jit
+def smooth_rings(
+    vertices: Any, stops: Any, left: int, width: int, height: int, out: Any, out_stops: Any
+) -> None:
+    """Smooth rings.
+
+    Args:
+        vertices: Of all rings, each closed, from its uppermost left one on, and marked: twice the
+            column, and one more where it is a junction.
+        stops: (rings,) where each stops in them.
+        left: Column at which the scene is cut, with one of nothing to its right; -1: none.
+        width: Columns.
+        height: Rows.
+        out: (vertices,) filled, ``FINE`` steps a pixel.
+        out_stops: (rings,) filled.
+    """
+    longest = 0
+    begin = 0
+    for ring in range(len(stops)):
+        length = 0
+        for k in range(begin + 1, stops[ring]):
+            a, b = vertices[k - 1], vertices[k]
+            length += abs((b >> ROW) - (a >> ROW)) + abs(((b & LOW) >> 1) - ((a & LOW) >> 1))
+        longest = max(longest, length)
+        begin = stops[ring]
+    gates = np.empty((longest + 2, 4), np.int64)
+    at, moved = np.empty((longest + 2, 2)), np.empty(longest + 2)
+    places, kept = np.empty((longest + 2, 2), np.int64), np.empty(longest + 2, np.int64)
+    start = top = np.int64(0)
+    for ring in range(len(stops)):
+        size, opening = stops[ring] - 1 - start, top
+        first = 0
+        while first < size and not fixed(vertices[start + first], left, width, height):
+            first += 1
+        loop = first == size
+        if loop:
+            first = np.int64(0)
+        arc = first
+        while arc < first + size:
+            last = arc + 1
+            while last < first + size and (
+                loop or not fixed(vertices[start + last % size], left, width, height)
+            ):
+                last += 1
+            if last == arc + 1:
+                vertex = vertices[start + arc % size]
+                top = _put(FINE * ((vertex & LOW) >> 1), FINE * (vertex >> ROW), out, top)
+            else:
+                top = _smooth_arc(
+                    vertices, start, size, arc, last, loop, gates, at, places, kept, moved, out,
+                    top,
+                )  # fmt: skip
+            arc = last
+        out[top] = out[opening]
+        top += 1
+        out_stops[ring] = top
+        start = stops[ring]
