@@ -34,21 +34,18 @@ _HALF = FINE // 2
 _REACH = 108
 """Steps from the middle of a gate to where a border may pass it: less than half a pixel."""
 
-_SLACK = 10
+_SLACK = 5
 """Steps that a dropped vertex may be from the line."""
 
-_PASSES = 12
+_PULL, _PUSH = 0.6, -0.64
+_PASSES = 10
 """Of relaxation: wiggles of up to about eight pixels vanish."""
 
-_ROUNDS = 3
-"""Of shifting the arc to where its area is right."""
+_RAMP = 6
+"""Pixels over which a step of one pixel is spread to either side, at most."""
 
-
-@callee
-def fixed(vertex: int, left: Any, width: int, height: int) -> bool:
-    """Whether a border must pass a marked vertex: a junction, or one on the frame."""
-    col, row = (vertex & LOW) >> 1, vertex >> ROW
-    return vertex & 1 == 1 or row in (0, height) or col in (0, left, left + 1, width)
+_ROUNDS = 8
+"""At most, of shifting the arc to where its area is right."""
 
 
 @callee
@@ -56,6 +53,21 @@ def step_from(a: int, b: int) -> int:
     """The grid vertex next to a on the way to b."""
     ax, ay, bx, by = (a & LOW) >> 1, a >> ROW, (b & LOW) >> 1, b >> ROW
     return (ay + (by > ay) - (by < ay)) << ROW | (ax + (bx > ax) - (bx < ax))
+
+
+@callee
+def fixed(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
+    vertices: Any, start: int, size: int, k: int, left: int, width: int, height: int
+) -> bool:
+    """Whether a border must pass a marked vertex: a junction, or where it turns on the frame."""
+    vertex = vertices[start + k % size]
+    col, row = (vertex & LOW) >> 1, vertex >> ROW
+    if vertex & 1:
+        return True
+    if row not in (0, height) and col not in (0, left, left + 1, width):
+        return False
+    before, after = vertices[start + (k - 1) % size], vertices[start + (k + 1) % size]
+    return step_from(vertex, before) + step_from(vertex, after) != 2 * (row << ROW | col)
 
 
 @callee
@@ -80,9 +92,31 @@ def _walk(vertices: Any, start: int, size: int, first: int, last: int, gates: An
 
 
 @callee
+def _lean(gates: Any, count: int, at: Any) -> None:
+    """Start each place on the line from middle to middle of the runs beside a step of one pixel."""
+    for i in range(2, count):
+        axis, sign = gates[i - 1, 2], gates[i - 1, 3]
+        if gates[i, 2] == axis or gates[i + 1, 2] != axis or gates[i + 1, 3] != sign:
+            continue
+        rise = gates[i, 3] if gates[i, 2] else -gates[i, 3]
+        for way in (-1, 1):
+            run, k = 0, i + way
+            while 0 < k <= count and run < 2 * _RAMP and (
+                gates[k, 2] == axis and gates[k, 3] == sign
+            ):
+                run += 1
+                k += way
+            for j in range(run // 2):
+                k = i + way * (j + 1)
+                off = -way * rise * _HALF * (1 - (2 * j + 1) / run)
+                at[k, 1 - axis] = gates[k, 1 - axis] + min(max(off, -_REACH), _REACH)
+
+
+@callee
 def _relax(gates: Any, count: int, loop: bool, at: Any, moved: Any) -> None:
     """Pull each gate's place halfway to the line from the one before to the one after."""
-    for _ in range(_PASSES):
+    for k in range(_PASSES):
+        share = _PUSH if k % 2 else _PULL
         if loop:
             for c in range(2):
                 at[0, c], at[count + 1, c] = at[count, c], at[1, c]
@@ -91,7 +125,7 @@ def _relax(gates: Any, count: int, loop: bool, at: Any, moved: Any) -> None:
             u = 1 - v
             before, after = at[i, u] - at[i - 1, u], at[i + 1, u] - at[i, u]
             line = (at[i - 1, v] * after + at[i + 1, v] * before) / (before + after)
-            to = (at[i, v] + line) / 2
+            to = at[i, v] + share * (line - at[i, v])
             moved[i] = min(max(to, gates[i, v] - _REACH), gates[i, v] + _REACH)
         for i in range(1, count + 1):
             at[i, 1 - gates[i, 2]] = moved[i]
@@ -158,20 +192,34 @@ def _excess(places: Any, kept: Any, found: int, first: int, last: int, gates: An
 @callee
 def _fit(gates: Any, count: int, loop: bool, at: Any, places: Any, kept: Any) -> int:
     """Fill in the places, shifted so that the kept ones bound the area of the exact arc."""
-    shift, found = 0.0, 0
-    first = 1 if loop else 0
-    for _ in range(_ROUNDS):
+    first, found = 1 if loop else 0, 0
+    enough = FINE**2 // 128 + count * FINE**2 // 1024
+    low, high, shift, best = -1.0 * _REACH, 1.0 * _REACH, 0.0, 0.0
+    least = np.int64(-1)
+    for k in range(_ROUNDS):
+        if k == _ROUNDS - 1:
+            shift = best
         for i in range(1, count + 1):
-            for c in range(2):
-                places[i, c] = gates[i, c]
             v = 1 - gates[i, 2]
+            places[i, 1 - v] = gates[i, 1 - v]
             off = np.rint(at[i, v] - gates[i, v] + shift * gates[i, 3])
-            places[i, v] += np.int64(min(max(off, -_REACH), _REACH))
+            places[i, v] = gates[i, v] + np.int64(min(max(off, -_REACH), _REACH))
         if loop:
             places[count + 1, 0], places[count + 1, 1] = places[1, 0], places[1, 1]
         found = _thin(places, gates, first, count + 1, kept)
         excess = _excess(places, kept, found, first, count + 1, gates)
-        shift -= excess / (2 * FINE * count)
+        if abs(excess) <= enough:
+            break
+        if least < 0 or abs(excess) < least:
+            least, best = abs(excess), shift
+        if excess > 0:
+            high = shift
+        else:
+            low = shift
+        # a corner gains less than a straight line
+        shift -= excess / (1.6 * FINE * count)
+        if not low < shift < high:
+            shift = (low + high) / 2
     return found
 
 
@@ -201,6 +249,7 @@ def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
     for i, vertex in ((0, a), (count + 1, b)):
         places[i, 0], places[i, 1] = FINE * ((vertex & LOW) >> 1), FINE * (vertex >> ROW)
         at[i, 0], at[i, 1] = places[i, 0], places[i, 1]
+    _lean(gates, count, at)
     _relax(gates, count, loop, at, moved)
     found = _fit(gates, count, loop, at, places, kept)
     begin = 1 if loop else count + 1 if back else 0
@@ -243,7 +292,7 @@ def smooth_rings(
     for ring in range(len(stops)):
         size, opening = stops[ring] - 1 - start, top
         first = 0
-        while first < size and not fixed(vertices[start + first], left, width, height):
+        while first < size and not fixed(vertices, start, size, first, left, width, height):
             first += 1
         loop = first == size
         if loop:
@@ -252,7 +301,7 @@ def smooth_rings(
         while arc < first + size:
             last = arc + 1
             while last < first + size and (
-                loop or not fixed(vertices[start + last % size], left, width, height)
+                loop or not fixed(vertices, start, size, last, left, width, height)
             ):
                 last += 1
             if last == arc + 1:

@@ -21,7 +21,8 @@ def smoothed(rings: Rings, size: tuple[int, int]) -> Rings:
     col, row = (rings.vertices & LOW) >> 1, rings.vertices >> ROW
     steps = np.abs(np.diff(col)) + np.abs(np.diff(row))
     steps[rings.stops[:-1] - 1] = 0  # from one ring to the next
-    out = np.empty(int(steps.sum()) + len(rings.stops), np.int64)
+    # each arc has a vertex at each gate at most, and its first one
+    out = np.empty(int(steps.sum()) + len(rings.vertices), np.int64)
     stops = np.empty_like(rings.stops)
     height, width = size
     smooth_rings(rings.vertices, rings.stops, -1, width, height, out, stops)
