@@ -101,8 +101,8 @@ def _lean(gates: Any, count: int, at: Any) -> None:
         rise = gates[i, 3] if gates[i, 2] else -gates[i, 3]
         for way in (-1, 1):
             run, k = 0, i + way
-            while 0 < k <= count and run < 2 * _RAMP and (
-                gates[k, 2] == axis and gates[k, 3] == sign
+            while (
+                0 < k <= count and run < 2 * _RAMP and (gates[k, 2] == axis and gates[k, 3] == sign)
             ):
                 run += 1
                 k += way
@@ -113,22 +113,26 @@ def _lean(gates: Any, count: int, at: Any) -> None:
 
 
 @callee
-def _relax(gates: Any, count: int, loop: bool, at: Any, moved: Any) -> None:
-    """Pull each gate's place halfway to the line from the one before to the one after."""
+def _relax(gates: Any, count: int, loop: bool, at: Any) -> None:
+    """Move each place towards the line from the one before to the one after, and back again."""
     for k in range(_PASSES):
         share = _PUSH if k % 2 else _PULL
         if loop:
             for c in range(2):
                 at[0, c], at[count + 1, c] = at[count, c], at[1, c]
+        x, y = at[0, 0], at[0, 1]
         for i in range(1, count + 1):
-            v = 1 - gates[i, 2]
-            u = 1 - v
-            before, after = at[i, u] - at[i - 1, u], at[i + 1, u] - at[i, u]
-            line = (at[i - 1, v] * after + at[i + 1, v] * before) / (before + after)
-            to = at[i, v] + share * (line - at[i, v])
-            moved[i] = min(max(to, gates[i, v] - _REACH), gates[i, v] + _REACH)
-        for i in range(1, count + 1):
-            at[i, 1 - gates[i, 2]] = moved[i]
+            here_x, here_y, next_x, next_y = at[i, 0], at[i, 1], at[i + 1, 0], at[i + 1, 1]
+            if gates[i, 2]:
+                before, after, v = here_y - y, next_y - here_y, 0
+                line = (x * after + next_x * before) / (before + after)
+                to = here_x + share * (line - here_x)
+            else:
+                before, after, v = here_x - x, next_x - here_x, 1
+                line = (y * after + next_y * before) / (before + after)
+                to = here_y + share * (line - here_y)
+            at[i, v] = min(max(to, gates[i, v] - _REACH), gates[i, v] + _REACH)
+            x, y = here_x, here_y
 
 
 @callee
@@ -194,7 +198,7 @@ def _fit(gates: Any, count: int, loop: bool, at: Any, places: Any, kept: Any) ->
     """Fill in the places, shifted so that the kept ones bound the area of the exact arc."""
     first, found = 1 if loop else 0, 0
     enough = FINE**2 // 128 + count * FINE**2 // 1024
-    low, high, shift, best = -1.0 * _REACH, 1.0 * _REACH, 0.0, 0.0
+    low, high, shift, best = -2.0 * _REACH, 2.0 * _REACH, 0.0, 0.0
     least = np.int64(-1)
     for k in range(_ROUNDS):
         if k == _ROUNDS - 1:
@@ -232,7 +236,7 @@ def _put(x: int, y: int, out: Any, top: int) -> int:
 @callee
 def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, start: int, size: int, first: int, last: int, loop: bool, gates: Any, at: Any,
-    places: Any, kept: Any, moved: Any, out: Any, top: int,
+    places: Any, kept: Any, out: Any, top: int,
 ) -> int:  # fmt: skip
     """Append an arc but for its last vertex."""
     a, b = vertices[start + first % size], vertices[start + last % size]
@@ -250,7 +254,7 @@ def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
         places[i, 0], places[i, 1] = FINE * ((vertex & LOW) >> 1), FINE * (vertex >> ROW)
         at[i, 0], at[i, 1] = places[i, 0], places[i, 1]
     _lean(gates, count, at)
-    _relax(gates, count, loop, at, moved)
+    _relax(gates, count, loop, at)
     found = _fit(gates, count, loop, at, places, kept)
     begin = 1 if loop else count + 1 if back else 0
     top = _put(places[begin, 0], places[begin, 1], out, top)
@@ -276,18 +280,21 @@ def smooth_rings(
         out: (vertices,) filled, ``FINE`` steps a pixel.
         out_stops: (rings,) filled.
     """
-    longest = 0
-    begin = 0
+    longest = start = np.int64(0)
     for ring in range(len(stops)):
-        length = 0
-        for k in range(begin + 1, stops[ring]):
-            a, b = vertices[k - 1], vertices[k]
+        size = stops[ring] - 1 - start
+        length, head = np.int64(0), np.int64(-1)
+        for k in range(size):
+            if fixed(vertices, start, size, k, left, width, height):
+                if head < 0:
+                    head = length
+                longest, length = max(longest, length), np.int64(0)
+            a, b = vertices[start + k], vertices[start + k + 1]
             length += abs((b >> ROW) - (a >> ROW)) + abs(((b & LOW) >> 1) - ((a & LOW) >> 1))
-        longest = max(longest, length)
-        begin = stops[ring]
-    gates = np.empty((longest + 2, 4), np.int64)
-    at, moved = np.empty((longest + 2, 2)), np.empty(longest + 2)
-    places, kept = np.empty((longest + 2, 2), np.int64), np.empty(longest + 2, np.int64)
+        longest = max(longest, length + max(head, 0))
+        start = stops[ring]
+    gates, at = np.empty((longest + 2, 4), np.int32), np.empty((longest + 2, 2))
+    places, kept = np.empty((longest + 2, 2), np.int32), np.empty(longest + 2, np.int32)
     start = top = np.int64(0)
     for ring in range(len(stops)):
         size, opening = stops[ring] - 1 - start, top
@@ -309,8 +316,7 @@ def smooth_rings(
                 top = _put(FINE * ((vertex & LOW) >> 1), FINE * (vertex >> ROW), out, top)
             else:
                 top = _smooth_arc(
-                    vertices, start, size, arc, last, loop, gates, at, places, kept, moved, out,
-                    top,
+                    vertices, start, size, arc, last, loop, gates, at, places, kept, out, top,
                 )  # fmt: skip
             arc = last
         out[top] = out[opening]

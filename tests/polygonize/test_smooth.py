@@ -113,9 +113,7 @@ def test_neither_strips_nor_threads_change_a_byte(labels, cuts, threads, band) -
 
 @given(labels=larger(), band=BANDS, nodata=st.sampled_from([None, 0]))
 def test_the_end_of_a_band_leaves_no_trace(labels, band, nodata) -> None:
-    one, other = (
-        polygonize(labels, smooth=True, nodata=nodata, band=rows) for rows in (band, 64)
-    )
+    one, other = (polygonize(labels, smooth=True, nodata=nodata, band=rows) for rows in (band, 64))
     found = [normalized(batch.columns["class"], geometries(batch)) for batch in (one, other)]
     assert found[0] == found[1]
 
