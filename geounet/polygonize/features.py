@@ -39,7 +39,8 @@ class Features:
         if not len(rings.label):
             return []
         if self._tracing.smooth:
-            rings = smoothed(rings, self._tracing.geobox.shape)
+            size, simplified = self._tracing.geobox.shape, self._tracing.simplify is not None
+            rings = smoothed(rings, size, simplified=simplified)
         multi = self._tracing.diagonal
         ends = rings.part_stops, rings.feature_stops
         offsets = wkb_offsets(rings.stops, *ends, multi=multi)

@@ -56,9 +56,7 @@ def step_from(a: int, b: int) -> int:
 
 
 @callee
-def fixed(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
-    vertices: Any, start: int, size: int, k: int, left: int, width: int, height: int
-) -> bool:
+def fixed(vertices: Any, start: int, size: int, k: int, left: int, width: int, height: int) -> bool:
     """Whether a border must pass a marked vertex: a junction, or where it turns on the frame."""
     vertex = vertices[start + k % size]
     col, row = (vertex & LOW) >> 1, vertex >> ROW
@@ -264,6 +262,25 @@ def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
     return top
 
 
+@callee
+def _longest(vertices: Any, stops: Any, left: int, width: int, height: int) -> int:
+    """Gates of an arc, at most."""
+    longest = start = np.int64(0)
+    for ring in range(len(stops)):
+        size = stops[ring] - 1 - start
+        length, head = np.int64(0), np.int64(-1)
+        for k in range(size):
+            if fixed(vertices, start, size, k, left, width, height):
+                if head < 0:
+                    head = length
+                longest, length = max(longest, length), np.int64(0)
+            a, b = vertices[start + k], vertices[start + k + 1]
+            length += abs((b >> ROW) - (a >> ROW)) + abs(((b & LOW) >> 1) - ((a & LOW) >> 1))
+        longest = max(longest, length + max(head, 0))
+        start = stops[ring]
+    return longest
+
+
 @jit
 def smooth_rings(
     vertices: Any, stops: Any, left: int, width: int, height: int, out: Any, out_stops: Any
@@ -280,19 +297,7 @@ def smooth_rings(
         out: (vertices,) filled, ``FINE`` steps a pixel.
         out_stops: (rings,) filled.
     """
-    longest = start = np.int64(0)
-    for ring in range(len(stops)):
-        size = stops[ring] - 1 - start
-        length, head = np.int64(0), np.int64(-1)
-        for k in range(size):
-            if fixed(vertices, start, size, k, left, width, height):
-                if head < 0:
-                    head = length
-                longest, length = max(longest, length), np.int64(0)
-            a, b = vertices[start + k], vertices[start + k + 1]
-            length += abs((b >> ROW) - (a >> ROW)) + abs(((b & LOW) >> 1) - ((a & LOW) >> 1))
-        longest = max(longest, length + max(head, 0))
-        start = stops[ring]
+    longest = _longest(vertices, stops, left, width, height)
     gates, at = np.empty((longest + 2, 4), np.int32), np.empty((longest + 2, 2))
     places, kept = np.empty((longest + 2, 2), np.int32), np.empty(longest + 2, np.int32)
     start = top = np.int64(0)

@@ -44,7 +44,11 @@ class StripPolygonizer:
             smooth=tracing.smooth,
             diagonal=tracing.diagonal,
         )
-        self._joiner = Joiner(width=width, exact=tracing.simplify is None and not tracing.smooth)
+        self._joiner = Joiner(
+            width=width,
+            exact=tracing.simplify is None and not tracing.smooth,
+            marked=tracing.smooth,
+        )
         self._features = Features(tracing)
         self._bands = Bands(tracing)
         self._threads, self._objects = threads, 0

@@ -241,3 +241,45 @@ def test_a_real_class_map(corner) -> None:
     with rasterio.open(MAP) as dataset:
         labels = dataset.read(1)[row : row + 300, col : col + 300]
     assert_smooth(labels, nodata=0)
+
+
+TOLERANCE = st.sampled_from([0.6, 1, 1.5, 3, 10])
+
+
+def assert_rounded(labels, tolerance, *, nodata=None, band=None) -> None:
+    """All that holds of a raster simplified, and then smoothed."""
+    more = {"affine": PIXELS, "nodata": nodata, "band": band, "tolerance": tolerance}
+    simple, smooth = polygonize(labels, **more), polygonize(labels, smooth=True, **more)
+    for name in ("class", "pixels", "touches_edge"):
+        assert simple.columns[name].tolist() == smooth.columns[name].tolist()
+    if len(simple):
+        before, after = geometries(simple), geometries(smooth)
+        assert_coverage(after, labels, nodata)
+        one, other = shapely.get_rings(before), shapely.get_rings(after)
+        assert len(one) == len(other)
+        assert shapely.hausdorff_distance(one, other).max(initial=0) < 2
+
+
+@given(labels=larger(), tolerance=TOLERANCE, nodata=st.sampled_from([None, 0, 1]), band=BANDS)
+def test_any_simplified_raster(labels, tolerance, nodata, band) -> None:
+    assert_rounded(labels, tolerance, nodata=nodata, band=band)
+
+
+@given(labels=rasters(), tolerance=TOLERANCE, nodata=st.sampled_from([None, N]), band=BANDS)
+def test_any_small_simplified_raster(labels, tolerance, nodata, band) -> None:
+    assert_rounded(labels, tolerance, nodata=nodata, band=band)
+
+
+@pytest.mark.parametrize("case", LARGE)
+@pytest.mark.parametrize("tolerance", [1, 3])
+@pytest.mark.parametrize("band", [16, 256])
+def test_large_simplified_rasters(case, tolerance, band) -> None:
+    for nodata in (None, 0):
+        assert_rounded(LARGE[case], tolerance, nodata=nodata, band=band)
+
+
+@given(labels=larger(), cuts=CUTS, threads=st.integers(1, 3), band=BANDS, tolerance=TOLERANCE)
+def test_simplified_too_nothing_changes_a_byte(labels, cuts, threads, band, tolerance) -> None:
+    more = {"nodata": 0, "crs": "EPSG:3857", "smooth": True, "band": band, "tolerance": tolerance}
+    whole = polygonize(labels, **more)
+    assert_same(whole, polygonize(labels, cuts=cuts, threads=threads, **more))
