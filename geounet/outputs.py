@@ -102,9 +102,10 @@ class Outputs:
         bundle: Bundle,
         *,
         simplify: str | float | None = None,
+        smooth: bool = False,
         say: Callable[[str], object] = _quietly,
     ) -> None:
-        self._simplify, self._say = simplify, say
+        self._simplify, self._smooth, self._say = simplify, smooth, say
         self._paths, self._staging, self._scene, self._bundle = paths, staging, scene, bundle
         self._scheme = bundle.spec.classes
         # staged in the order in which they are to appear
@@ -182,6 +183,7 @@ class Outputs:
                 geobox=shown_grid(self._scene),
                 nodata=NODATA,
                 simplify=tolerance_of(self._simplify, self._scene.geobox),
+                smooth=self._smooth,
                 confidence=self._paths.confidence is not None,
             ),
             self._say,
