@@ -224,6 +224,7 @@ class _ClassPolygons:
             names=dict(zip(scheme.codes, scheme.names, strict=True)),
             crs=None if crs is None else crs.to_wkt(),
             style=qgis.polygon_qml(scheme),
+            geometry_type="MultiPolygon" if tracing.multi else "Polygon",
         )
         self._layer = open_layer(path, layout)
         # while the network computes; who comes too early waits for what is being compiled

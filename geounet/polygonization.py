@@ -234,7 +234,7 @@ class _Codes:
             names={code: one.name for code, one in self.legend.items()} or None,
             crs=None if crs is None else crs.to_wkt(),
             style=qgis.polygon_qml(list(self.legend.values())) if self.legend else None,
-            geometry_type="MultiPolygon" if tracing.diagonal else "Polygon",
+            geometry_type="MultiPolygon" if tracing.multi else "Polygon",
         )
 
     def strips(self) -> Iterator[Strip]:

@@ -14,6 +14,7 @@ from geounet.area import place
 from geounet.polygonize.band import Rings
 from geounet.polygonize.compiled import jit
 from geounet.polygonize.corners import ROW
+from geounet.polygonize.meridian import NO_CUT, Meridian
 from geounet.polygonize.rings import LOW
 
 
@@ -59,12 +60,14 @@ class Perimeters:
     Args:
         geobox: The grid, with a CRS.
         steps: Of vertices in a pixel.
+        meridian: Where the raster is cut, which is no boundary.
     """
 
-    def __init__(self, geobox: GeoBox, steps: int = 1) -> None:
+    def __init__(self, geobox: GeoBox, steps: int = 1, meridian: Meridian | None = None) -> None:
         if geobox.crs is None:
             raise TypeError("a grid without a CRS has no lengths")
         self._steps = steps
+        self._meridian = None if meridian is None or meridian.cut == NO_CUT else meridian
         affine, rows = geobox.affine, geobox.shape[0] + 1
         crs = pyproj.CRS.from_wkt(geobox.crs.to_wkt())
         geod = crs.get_geod() if crs.is_geographic else None
@@ -93,12 +96,25 @@ class Perimeters:
         if self._geod is not None:
             return self._geodesic(self._geod, rings)
         if self._steps > 1:
-            return self._between_rows(rings)
+            return self._between_rows(rings) - self._inside(rings)
         _add_lengths(
             rings.vertices, rings.stops, rings.part_stops, rings.feature_stops,
             self._rows, self._across, self._skew, lengths,
         )  # fmt: skip
-        return lengths
+        return lengths - self._inside(rings)
+
+    def _inside(self, rings: Rings) -> NDArray[np.float64] | float:
+        """Metres along the cut with one polygon at either side."""
+        if self._meridian is None:
+            return 0.0
+        col, row = self._places(rings)
+        lengths, cut = np.zeros(max(0, len(col) - 1)), self._meridian.cut
+        on = (col[1:] == col[:-1]) & ((col[1:] == cut) | (col[1:] == cut + 1))
+        for k in np.flatnonzero(on).tolist():
+            first, last = sorted((int(row[k]), int(row[k + 1])))
+            rows = np.diff(self._rows[first : last + 1])
+            lengths[k] = np.abs(rows) @ self._meridian.whole[first:last]
+        return _summed(rings, lengths)
 
     def _geodesic(self, geod: pyproj.Geod, rings: Rings) -> NDArray[np.float64]:
         col, row = self._places(rings)

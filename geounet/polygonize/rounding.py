@@ -51,8 +51,8 @@ def _legs(ax: int, ay: int, bx: int, by: int) -> tuple[int, int]:
     cross = abs(ax * by - ay * bx)
     one, other = np.sqrt(ax * ax + ay * ay), np.sqrt(bx * bx + by * by)
     # neither more than twice as long as the other
-    j = np.int64(_PARTS * min(0.5, _LONGEST / one, other / one))
-    i = np.int64(_PARTS * min(0.5, _LONGEST / other, one / other))
+    j: Any = np.int64(_PARTS * min(0.5, _LONGEST / one, other / one))
+    i: Any = np.int64(_PARTS * min(0.5, _LONGEST / other, one / other))
     j, i = max(j, 1), max(i, 1)
     while cross * j * i > 2 * _LARGEST * _PARTS**2 or not _free(ax, ay, j, bx, by, i):
         if j == 1 and i == 1:
@@ -86,7 +86,8 @@ def round_rings(
         out_stops: (rings,) filled.
     """
     line = np.empty((len(vertices), 3), np.int64)
-    start = top = np.int64(0)
+    start: Any = np.int64(0)
+    top: Any = np.int64(0)
     for ring in range(len(stops)):
         size, count, opening = stops[ring] - 1 - start, 0, top
         for k in range(size):
@@ -101,7 +102,7 @@ def round_rings(
                 count += 1
         for k in range(count):
             x, y = line[k, 0], line[k, 1]
-            j = i = ax = ay = bx = by = np.int64(0)
+            j = i = ax = ay = bx = by = 0
             if line[k, 2] == 0:
                 ax, ay = line[(k - 1) % count, 0] - x, line[(k - 1) % count, 1] - y
                 bx, by = line[(k + 1) % count, 0] - x, line[(k + 1) % count, 1] - y

@@ -197,7 +197,7 @@ def _fit(gates: Any, count: int, loop: bool, at: Any, places: Any, kept: Any) ->
     first, found = 1 if loop else 0, 0
     enough = FINE**2 // 128 + count * FINE**2 // 1024
     low, high, shift, best = -2.0 * _REACH, 2.0 * _REACH, 0.0, 0.0
-    least = np.int64(-1)
+    least = -1
     for k in range(_ROUNDS):
         if k == _ROUNDS - 1:
             shift = best
@@ -265,10 +265,12 @@ def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
 @callee
 def _longest(vertices: Any, stops: Any, left: int, width: int, height: int) -> int:
     """Gates of an arc, at most."""
-    longest = start = np.int64(0)
+    start: Any = np.int64(0)
+    longest: Any = np.int64(0)
     for ring in range(len(stops)):
         size = stops[ring] - 1 - start
-        length, head = np.int64(0), np.int64(-1)
+        length: Any = np.int64(0)
+        head: Any = np.int64(-1)
         for k in range(size):
             if fixed(vertices, start, size, k, left, width, height):
                 if head < 0:
@@ -291,7 +293,7 @@ def smooth_rings(
         vertices: Of all rings, each closed, from its uppermost left one on, and marked: twice the
             column, and one more where it is a junction.
         stops: (rings,) where each stops in them.
-        left: Column at which the scene is cut, with one of nothing to its right; -1: none.
+        left: Column at which the scene is cut, with one of nothing to its right.
         width: Columns.
         height: Rows.
         out: (vertices,) filled, ``FINE`` steps a pixel.
@@ -300,7 +302,8 @@ def smooth_rings(
     longest = _longest(vertices, stops, left, width, height)
     gates, at = np.empty((longest + 2, 4), np.int32), np.empty((longest + 2, 2))
     places, kept = np.empty((longest + 2, 2), np.int32), np.empty(longest + 2, np.int32)
-    start = top = np.int64(0)
+    start: Any = np.int64(0)
+    top: Any = np.int64(0)
     for ring in range(len(stops)):
         size, opening = stops[ring] - 1 - start, top
         first = 0
@@ -308,7 +311,7 @@ def smooth_rings(
             first += 1
         loop = first == size
         if loop:
-            first = np.int64(0)
+            first = 0
         arc = first
         while arc < first + size:
             last = arc + 1

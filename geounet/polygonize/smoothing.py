@@ -11,7 +11,7 @@ from geounet.polygonize.rounding import round_rings
 from geounet.polygonize.smooth import smooth_rings
 
 
-def smoothed(rings: Rings, size: tuple[int, int], *, simplified: bool, cut: int = -1) -> Rings:
+def smoothed(rings: Rings, size: tuple[int, int], *, simplified: bool, cut: int) -> Rings:
     """Rings smoothed: their vertices are then ``FINE`` steps a pixel.
 
     Args:
@@ -19,7 +19,7 @@ def smoothed(rings: Rings, size: tuple[int, int], *, simplified: bool, cut: int 
             :func:`~geounet.polygonize.marking.mark_junctions` left them.
         size: Rows and columns of the raster.
         simplified: Whether borders follow the edges of pixels no more.
-        cut: Column at which the raster is cut, -1: it is not.
+        cut: Column at which the raster is cut, or NO_CUT.
     """
     if simplified:
         room, work = 3 * len(rings.vertices), round_rings
