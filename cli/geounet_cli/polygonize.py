@@ -13,6 +13,11 @@ _EPILOG = """\
 Polygons are joined over the whole raster; neighbours share their borders, simplified and smoothed
 ones too, and leave no gap and no overlap. Memory does not depend on the height of the raster.
 
+Of a raster in degrees that runs over the antimeridian, polygons are cut there (along the nearest
+edge of pixels) into MultiPolygons between -180 and 180 degrees; perimeters do not count the cut.
+Pixels are those of the raster whatever becomes of borders; area and perimeter of smoothed polygons
+are their own.
+
 examples:
   geounet polygonize classes.tif classes.gpkg
   geounet polygonize classes.tif water.parquet --classes water --by-object

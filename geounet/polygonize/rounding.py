@@ -17,7 +17,7 @@ import numpy as np
 from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import ROW
 from geounet.polygonize.rings import LOW
-from geounet.polygonize.smooth import FINE, fixed
+from geounet.polygonize.smooth import FINE
 
 _PARTS = 64
 """Of a side: a point on it is a multiple, so that no point is ever rounded off the border."""
@@ -71,17 +71,13 @@ def _add(x: int, y: int, out: Any, start: int, top: int) -> int:
 
 
 @jit
-def round_rings(
-    vertices: Any, stops: Any, left: int, width: int, height: int, out: Any, out_stops: Any
-) -> None:
+def round_rings(vertices: Any, stops: Any, stays: Any, out: Any, out_stops: Any) -> None:
     """Round rings.
 
     Args:
         vertices: As of :func:`~geounet.polygonize.smooth.smooth_rings`.
         stops: (rings,) where each stops in them.
-        left: As there.
-        width: Columns.
-        height: Rows.
+        stays: As there.
         out: (vertices,) filled, ``FINE`` steps a pixel.
         out_stops: (rings,) filled.
     """
@@ -96,9 +92,8 @@ def round_rings(
             x, y = (vertex & LOW) >> 1, vertex >> ROW
             ax, ay = ((before & LOW) >> 1) - x, (before >> ROW) - y
             bx, by = ((after & LOW) >> 1) - x, (after >> ROW) - y
-            stays = fixed(vertices, start, size, k, left, width, height)
-            if stays or ax * by != ay * bx:  # else a band ends there
-                line[count, 0], line[count, 1], line[count, 2] = x, y, stays
+            if stays[start + k] or ax * by != ay * bx:  # else a band ends there
+                line[count, 0], line[count, 1], line[count, 2] = x, y, stays[start + k]
                 count += 1
         for k in range(count):
             x, y = line[k, 0], line[k, 1]

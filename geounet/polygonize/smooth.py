@@ -49,23 +49,10 @@ _ROUNDS = 8
 
 
 @callee
-def step_from(a: int, b: int) -> int:
+def _step_from(a: int, b: int) -> int:
     """The grid vertex next to a on the way to b."""
     ax, ay, bx, by = (a & LOW) >> 1, a >> ROW, (b & LOW) >> 1, b >> ROW
     return (ay + (by > ay) - (by < ay)) << ROW | (ax + (bx > ax) - (bx < ax))
-
-
-@callee
-def fixed(vertices: Any, start: int, size: int, k: int, left: int, width: int, height: int) -> bool:
-    """Whether a border must pass a marked vertex: a junction, or where it turns on the frame."""
-    vertex = vertices[start + k % size]
-    col, row = (vertex & LOW) >> 1, vertex >> ROW
-    if vertex & 1:
-        return True
-    if row not in (0, height) and col not in (0, left, left + 1, width):
-        return False
-    before, after = vertices[start + (k - 1) % size], vertices[start + (k + 1) % size]
-    return step_from(vertex, before) + step_from(vertex, after) != 2 * (row << ROW | col)
 
 
 @callee
@@ -238,22 +225,24 @@ def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
 ) -> int:  # fmt: skip
     """Append an arc but for its last vertex."""
     a, b = vertices[start + first % size], vertices[start + last % size]
-    ahead = step_from(a, vertices[start + (first + 1) % size])
-    behind = step_from(b, vertices[start + (last - 1) % size])
-    back = b >> 1 < a >> 1 or (b >> 1 == a >> 1 and behind < ahead)
+    ahead = _step_from(a, vertices[start + (first + 1) % size])
+    behind = _step_from(b, vertices[start + (last - 1) % size])
+    back = b < a or (a == b and behind < ahead)
     if back:
-        count = _walk(vertices, start, size, last, first, gates)
-        a, b = b, a
-    else:
+        a, b, first, last = b, a, last, first
+    count = 0
+    if loop or abs(last - first) > 1:  # a straight line has no gates
         count = _walk(vertices, start, size, first, last, gates)
     for i in range(1, count + 1):
         at[i, 0], at[i, 1] = gates[i, 0], gates[i, 1]
     for i, vertex in ((0, a), (count + 1, b)):
         places[i, 0], places[i, 1] = FINE * ((vertex & LOW) >> 1), FINE * (vertex >> ROW)
         at[i, 0], at[i, 1] = places[i, 0], places[i, 1]
-    _lean(gates, count, at)
-    _relax(gates, count, loop, at)
-    found = _fit(gates, count, loop, at, places, kept)
+    found = 0
+    if count > 0:
+        _lean(gates, count, at)
+        _relax(gates, count, loop, at)
+        found = _fit(gates, count, loop, at, places, kept)
     begin = 1 if loop else count + 1 if back else 0
     top = _put(places[begin, 0], places[begin, 1], out, top)
     for k in range(found):
@@ -262,44 +251,20 @@ def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
     return top
 
 
-@callee
-def _longest(vertices: Any, stops: Any, left: int, width: int, height: int) -> int:
-    """Gates of an arc, at most."""
-    start: Any = np.int64(0)
-    longest: Any = np.int64(0)
-    for ring in range(len(stops)):
-        size = stops[ring] - 1 - start
-        length: Any = np.int64(0)
-        head: Any = np.int64(-1)
-        for k in range(size):
-            if fixed(vertices, start, size, k, left, width, height):
-                if head < 0:
-                    head = length
-                longest, length = max(longest, length), np.int64(0)
-            a, b = vertices[start + k], vertices[start + k + 1]
-            length += abs((b >> ROW) - (a >> ROW)) + abs(((b & LOW) >> 1) - ((a & LOW) >> 1))
-        longest = max(longest, length + max(head, 0))
-        start = stops[ring]
-    return longest
-
-
 @jit
 def smooth_rings(
-    vertices: Any, stops: Any, left: int, width: int, height: int, out: Any, out_stops: Any
+    vertices: Any, stops: Any, stays: Any, longest: int, out: Any, out_stops: Any
 ) -> None:
     """Smooth rings.
 
     Args:
-        vertices: Of all rings, each closed, from its uppermost left one on, and marked: twice the
-            column, and one more where it is a junction.
+        vertices: Of all rings, each closed, from its uppermost left one on, and marked.
         stops: (rings,) where each stops in them.
-        left: Column at which the scene is cut, with one of nothing to its right.
-        width: Columns.
-        height: Rows.
+        stays: (vertices,) 1 where a border must pass: between those are arcs.
+        longest: No arc has more gates.
         out: (vertices,) filled, ``FINE`` steps a pixel.
         out_stops: (rings,) filled.
     """
-    longest = _longest(vertices, stops, left, width, height)
     gates, at = np.empty((longest + 2, 4), np.int32), np.empty((longest + 2, 2))
     places, kept = np.empty((longest + 2, 2), np.int32), np.empty(longest + 2, np.int32)
     start: Any = np.int64(0)
@@ -307,7 +272,7 @@ def smooth_rings(
     for ring in range(len(stops)):
         size, opening = stops[ring] - 1 - start, top
         first = 0
-        while first < size and not fixed(vertices, start, size, first, left, width, height):
+        while first < size and stays[start + first] == 0:
             first += 1
         loop = first == size
         if loop:
@@ -315,17 +280,11 @@ def smooth_rings(
         arc = first
         while arc < first + size:
             last = arc + 1
-            while last < first + size and (
-                loop or not fixed(vertices, start, size, last, left, width, height)
-            ):
+            while last < first + size and stays[start + last % size] == 0:
                 last += 1
-            if last == arc + 1:
-                vertex = vertices[start + arc % size]
-                top = _put(FINE * ((vertex & LOW) >> 1), FINE * (vertex >> ROW), out, top)
-            else:
-                top = _smooth_arc(
-                    vertices, start, size, arc, last, loop, gates, at, places, kept, out, top,
-                )  # fmt: skip
+            top = _smooth_arc(
+                vertices, start, size, arc, last, loop, gates, at, places, kept, out, top
+            )
             arc = last
         out[top] = out[opening]
         top += 1
