@@ -102,7 +102,7 @@ def test_polygons_can_go_elsewhere(tmp_path, bundle) -> None:
 def test_polygons_can_be_smoothed(tmp_path, bundle) -> None:
     paths = paths_in(tmp_path)
     run(paths, bundle, smooth=True)
-    frame = pyogrio.read_dataframe(paths.polygons)
+    frame = pyogrio.read_dataframe(paths.polygons, layer="map")
     assert frame.is_valid.all()
     assert (shapely.get_coordinates(frame.geometry) % 10 != 0).any()
     found = rasterio.features.rasterize(
@@ -114,7 +114,7 @@ def test_polygons_can_be_smoothed(tmp_path, bundle) -> None:
 def test_a_scene_over_the_antimeridian_has_polygons_on_both_sides(tmp_path, bundle) -> None:
     paths = paths_in(tmp_path)
     run(paths, bundle, info_of(GeoBox(SHAPE, Affine(0.1, 0, 177, 0, -0.1, 5), "EPSG:4326")))
-    frame = pyogrio.read_dataframe(paths.polygons)
+    frame = pyogrio.read_dataframe(paths.polygons, layer="map")
     assert frame.is_valid.all()
     assert set(frame.geom_type) == {"MultiPolygon"}
     west, _, east, _ = frame.total_bounds
