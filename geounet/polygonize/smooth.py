@@ -8,11 +8,12 @@ belongs to one arc, or to the junction where several end and which stays where i
 construction lines of two arcs never meet, no ring crosses itself, whatever the arcs look like, and
 every centre of a pixel stays in its own polygon: rasterized, the polygons give the labels back.
 
-Where in its gates a border passes is chosen by relaxation towards the line from the gate before to
-the gate after. Then it gets fewer vertices: a line that passes all gates between two of them close
-to where it did replaces them (a wedge that is narrowed from gate to gate, as by Reumann and Witkam
-1974 and Williams 1978). At last all of an arc is shifted to one side, within the gates, until it
-bounds the same area as before.
+Where in its gates a border passes is chosen by moving towards the line from the gate before to the
+gate after, and back by a little more, which takes away stairs but does not shrink (Taubin 1995,
+https://doi.org/10.1145/218380.218473). Then it gets fewer vertices: a line that passes all gates
+between two of them close to where it did replaces them (a wedge that is narrowed from gate to gate,
+Williams 1978). At last all of an arc is shifted to one side, within the gates, until it bounds the
+same area as before.
 
 Both neighbours smooth the same arc in the same direction, so they get the same vertices.
 """

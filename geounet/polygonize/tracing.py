@@ -50,7 +50,10 @@ class Tracing:
     def __post_init__(self) -> None:
         most = max(self.geobox.shape)
         if self.smooth and most > MOST_SMOOTH:
-            raise OptionError(f"--smooth: the raster has {most} rows or columns of {MOST_SMOOTH}")
+            raise OptionError(
+                f"--smooth: the raster has {most} rows or columns, more than {MOST_SMOOTH}: smooth"
+                " it in parts, or not at all"
+            )
 
     @property
     def multi(self) -> bool:

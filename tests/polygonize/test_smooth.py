@@ -12,6 +12,7 @@ import shapely
 from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
+from odc.geo.geobox import GeoBox
 from polygons import (
     AFFINES,
     BANDS,
@@ -32,8 +33,8 @@ from polygons import (
     spiral,
 )
 
-REACH = 108 / 256
-"""Of a pixel, along its edges."""
+from geounet.errors import OptionError
+from geounet.polygonize import Tracing
 
 
 def assert_disjoint(shapes) -> None:
@@ -228,6 +229,13 @@ def test_vertices_where_nothing_bends_stay_the_same_to_the_last_bit() -> None:
     frame = [set(map(tuple, shapely.get_coordinates(geometries(b)))) for b in (exact, smooth)]
     corners = {(500_000.0, 5_000_000.0), (500_400.0, 4_999_700.0)}
     assert corners <= frame[0] & frame[1]
+
+
+def test_a_raster_that_is_too_large_is_refused() -> None:
+    geobox = GeoBox((9_000_000, 3), NORTH_UP, None)
+    Tracing(geobox=geobox, nodata=None)
+    with pytest.raises(OptionError, match="--smooth: the raster has 9000000 rows or columns, more"):
+        Tracing(geobox=geobox, nodata=None, smooth=True)
 
 
 DATA = Path(os.environ.get("GEOUNET_DATA", "../shared/data"))
