@@ -138,6 +138,7 @@ CONTENDERS: dict[str, tuple[Callable[..., int], str, dict[str, Any]]] = {
     "to FlatGeobuf": (ours, ".fgb", {"threads": 1}),
     "to GeoParquet": (ours, ".parquet", {"threads": 1}),
     "simplified by 1.5 px, to GeoPackage": (ours, ".gpkg", {"threads": 1, "simplify": 1.5}),
+    "smoothed, to GeoPackage": (ours, ".gpkg", {"threads": 1, "smooth": True}),
     "rasterio.features.shapes, shapely, GeoPackage": (chain, ".gpkg", {}),
     "xarray-spatial, GeoPackage": (spatial, ".gpkg", {}),
     "gdal_polygonize.py, GeoPackage": (gdal, ".gpkg", {}),

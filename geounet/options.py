@@ -35,6 +35,8 @@ class SegmentKeywords(TypedDict, total=False):
     beside the class map; False: none."""
     simplify: str | float
     """How far the polygons' borders may move: pixels (``1.5``) or metres (``"20m"``)."""
+    smooth: bool
+    """Whether the polygons' borders run smoothly, less than half a pixel from the pixels' edges."""
     confidence: bool
     """Also write how sure the network is, as a raster and as a column of the polygons."""
     aoi: str | Path
@@ -63,6 +65,8 @@ class SegmentOptions:
     """The polygon layer; True: a GeoPackage beside the class map; False: none."""
     simplify: str | float | None = None
     """How far the polygons' borders may move: pixels (``1.5``) or metres (``"20m"``)."""
+    smooth: bool = False
+    """Whether the polygons' borders run smoothly, less than half a pixel from the pixels' edges."""
     confidence: bool = False
     """Also write ``<out>.confidence.tif`` and the mean confidence of each polygon."""
     reading: Reading = field(default_factory=Reading)

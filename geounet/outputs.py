@@ -101,9 +101,10 @@ class Outputs:
         bundle: Bundle,
         *,
         simplify: str | float | None = None,
+        smooth: bool = False,
         say: Callable[[str], object] = _quietly,
     ) -> None:
-        self._simplify, self._say = simplify, say
+        self._simplify, self._smooth, self._say = simplify, smooth, say
         self._paths, self._staging, self._scene, self._bundle = paths, staging, scene, bundle
         self._scheme = bundle.spec.classes
         # staged in the order in which they are to appear
@@ -181,6 +182,7 @@ class Outputs:
                 geobox=shown_grid(self._scene),
                 nodata=NODATA,
                 simplify=tolerance_of(self._simplify, self._scene.geobox),
+                smooth=self._smooth,
                 confidence=self._paths.confidence is not None,
             ),
             self._say,
@@ -221,6 +223,7 @@ class _ClassPolygons:
             names=dict(zip(scheme.codes, scheme.names, strict=True)),
             crs=None if crs is None else crs.to_wkt(),
             style=qgis.polygon_qml(scheme),
+            geometry_type="MultiPolygon" if tracing.multi else "Polygon",
         )
         # while the network computes
         get_ready(tracing.geobox.shape[0] * tracing.geobox.shape[1], say, wait=False)

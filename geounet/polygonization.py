@@ -60,6 +60,9 @@ class PolygonizeOptions:
 
     simplify: str | float | None = None
     """How far borders may move: pixels (``1.5``, ``"1.5px"``) or metres (``"20m"``)."""
+    smooth: bool = False
+    """Whether borders run smoothly, less than half a pixel from the edges of the pixels; after
+    ``simplify``, corners are rounded instead."""
     min_area: float = 0.0
     """Square metres (pixels without a CRS): what is smaller takes the class of its largest
     neighbour, see :class:`geounet.polygonize.Sieve`."""
@@ -136,7 +139,8 @@ def polygonize_raster(
     """Turn a raster of class codes into a layer of polygons.
 
     Polygons are joined over the whole raster, whatever its size; memory holds a few rows and the
-    borders that are not closed yet. Neighbours share their borders, simplified ones too.
+    borders that are not closed yet. Neighbours share their borders, simplified and smoothed ones
+    too.
 
     Args:
         raster: Path, URL, DataArray or reader with a band of whole numbers.
@@ -215,6 +219,7 @@ class _Codes:
             geobox=shown_grid(info),
             nodata=OUTSIDE,
             simplify=tolerance_of(options.simplify, info.geobox),
+            smooth=options.smooth,
             diagonal=options.diagonal,
             confidence=self._confidence is not None,
             objects=options.objects,
@@ -229,7 +234,7 @@ class _Codes:
             names={code: one.name for code, one in self.legend.items()} or None,
             crs=None if crs is None else crs.to_wkt(),
             style=qgis.polygon_qml(list(self.legend.values())) if self.legend else None,
-            geometry_type="MultiPolygon" if tracing.diagonal else "Polygon",
+            geometry_type="MultiPolygon" if tracing.multi else "Polygon",
         )
 
     def strips(self) -> Iterator[Strip]:

@@ -140,8 +140,9 @@ def run_segment(
             run = _Run(fit, bundle, options)
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
             with Outputs(
-                paths, staging, fit.scene.info, bundle, simplify=options.simplify, say=say
-            ) as outputs:
+                paths, staging, fit.scene.info, bundle, simplify=options.simplify,
+                smooth=options.smooth, say=say,
+            ) as outputs:  # fmt: skip
                 sinks = [totals.add, outputs.write]
                 _drive(run, sinks, progress, begun=lambda: _warn_of_place(fit, bundle, warn))
                 if totals.valid_pixels == 0:

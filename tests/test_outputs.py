@@ -13,6 +13,7 @@ import pyproj
 import pytest
 import rasterio
 import rasterio.features
+import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
@@ -66,9 +67,9 @@ def strips(step: int = 32):
         yield Strip(window=window, labels=LABELS[rows], confidence=PERCENT[rows])
 
 
-def run(paths, bundle, info=None, step: int = 32) -> None:
+def run(paths, bundle, info=None, step: int = 32, **options) -> None:
     with Staging() as staging:
-        with Outputs(paths, staging, info or info_of(), bundle) as outputs:
+        with Outputs(paths, staging, info or info_of(), bundle, **options) as outputs:
             for strip in strips(step):
                 outputs.write(strip)
             outputs.finish()
@@ -96,6 +97,29 @@ def test_polygons_can_go_elsewhere(tmp_path, bundle) -> None:
     paths = paths_in(tmp_path, polygons=tmp_path / "gpkg_other.gpkg")
     run(paths, bundle)
     assert pyogrio.list_layers(paths.polygons)[0, 0] == "classes_gpkg_other"
+
+
+def test_polygons_can_be_smoothed(tmp_path, bundle) -> None:
+    paths = paths_in(tmp_path)
+    run(paths, bundle, smooth=True)
+    frame = pyogrio.read_dataframe(paths.polygons, layer="map")
+    assert frame.is_valid.all()
+    assert (shapely.get_coordinates(frame.geometry) % 10 != 0).any()
+    found = rasterio.features.rasterize(
+        zip(frame.geometry, frame["class"], strict=True), SHAPE, fill=NODATA, transform=GRID.affine
+    )
+    assert np.array_equal(found, LABELS)
+
+
+def test_a_scene_over_the_antimeridian_has_polygons_on_both_sides(tmp_path, bundle) -> None:
+    paths = paths_in(tmp_path)
+    run(paths, bundle, info_of(GeoBox(SHAPE, Affine(0.1, 0, 177, 0, -0.1, 5), "EPSG:4326")))
+    frame = pyogrio.read_dataframe(paths.polygons, layer="map")
+    assert frame.is_valid.all()
+    assert set(frame.geom_type) == {"MultiPolygon"}
+    west, _, east, _ = frame.total_bounds
+    assert (west, east) == (-180, 180)
+    assert frame["pixels"].sum() == np.count_nonzero(LABELS != NODATA)
 
 
 def test_every_file_says_the_same(tmp_path, bundle) -> None:

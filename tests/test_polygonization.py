@@ -145,6 +145,26 @@ def test_simplified_polygons_leave_no_gap(tmp_path) -> None:
     assert corners < shapely.get_num_coordinates(whole).sum()
 
 
+@pytest.mark.parametrize("more", [[], ["--simplify", "1.5"], ["--connectivity", "8"]])
+def test_smoothed_polygons_leave_no_gap(tmp_path, monkeypatch, more) -> None:
+    monkeypatch.chdir(tmp_path)
+    row, col = np.indices((300, 70))
+    labels = (np.hypot(row - 40, 2 * col - 60) // 17 % 3).astype(np.uint8)
+    write(Path("a.tif"), labels, nodata=None)
+    assert main(["polygonize", "a.tif", "a.gpkg", "--smooth", *more]) == 0
+    frame = geopandas.read_file("a.gpkg", layer="a")
+    assert frame.is_valid.all()
+    assert shapely.coverage_is_valid(frame.geometry.to_numpy())
+    assert frame.area.sum() == pytest.approx(labels.size * 100)
+    if not more:
+        assert np.array_equal(rasterized(frame, labels.shape), labels)
+        classes = frame.area.groupby(frame["class"]).sum()
+        np.testing.assert_allclose(classes, np.bincount(labels.ravel()) * 100, rtol=1e-3)
+    np.testing.assert_allclose(frame["perimeter_m"], frame.length)
+    shapes = shapely.get_coordinates(frame.geometry.to_numpy())
+    assert (shapes % 10 != 0).any()
+
+
 def test_small_ones_are_merged_and_holes_filled(tmp_path) -> None:
     labels = np.zeros((80, 60), np.uint8)
     labels[10:40, 10:40] = 1

@@ -10,14 +10,20 @@ if TYPE_CHECKING:
     from geounet.polygonization import PolygonizeReport
 
 _EPILOG = """\
-Polygons are joined over the whole raster; neighbours share their borders, simplified ones too, and
-leave no gap and no overlap. Memory does not depend on the height of the raster.
+Polygons are joined over the whole raster; neighbours share their borders, simplified and smoothed
+ones too, and leave no gap and no overlap. Memory does not depend on the height of the raster.
+
+Of a raster in degrees that runs over the antimeridian, polygons are cut there (along the nearest
+edge of pixels) into MultiPolygons between -180 and 180 degrees; perimeters do not count the cut.
+Pixels are those of the raster whatever becomes of borders; area and perimeter of smoothed polygons
+are their own.
 
 examples:
   geounet polygonize classes.tif classes.gpkg
   geounet polygonize classes.tif water.parquet --classes water --by-object
   geounet polygonize classes.tif classes.fgb --simplify 1.5      borders move by 1.5 pixels at most
   geounet polygonize classes.tif clean.gpkg --min-area 5000 --max-hole 5000
+  geounet polygonize classes.tif map.gpkg --smooth               without the stairs of the pixels
   geounet polygonize labels.tif fields.geojson --simplify 20m    or by 20 metres
 """
 
@@ -42,6 +48,13 @@ def add_parser(verbs: Any) -> None:
         "--simplify",
         metavar="PX|M",
         help="let borders move by so many pixels (1.5) or metres (20m), shared ones together",
+    )
+    parser.add_argument(
+        "--smooth",
+        action="store_true",
+        help="let borders run smoothly instead of along the edges of pixels: less than half a pixel"
+        " from them, so that each pixel's centre stays in its polygon; areas are kept; after"
+        " --simplify, corners are rounded instead",
     )
     parser.add_argument(
         "--min-area",
@@ -95,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
     options = PolygonizeOptions(
         simplify=args.simplify,
+        smooth=args.smooth,
         min_area=args.min_area,
         max_hole=args.max_hole,
         diagonal=args.connectivity == 8,

@@ -62,6 +62,11 @@ def add_parser(verbs: Verbs) -> None:
         help="let borders of polygons move by so many pixels (1.5) or metres (20m)",
     )
     parser.add_argument(
+        "--smooth",
+        action="store_true",
+        help="let borders of polygons run smoothly, less than half a pixel from the pixels' edges",
+    )
+    parser.add_argument(
         "--confidence",
         action="store_true",
         help="also write OUT.confidence.tif (percent) and each polygon's mean confidence",
@@ -96,6 +101,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         polygons=False if args.no_polygons else args.polygons or True,
         simplify=args.simplify,
+        smooth=args.smooth,
         confidence=args.confidence,
         reading=reading(args),
         aoi=args.aoi,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +14,15 @@ from geounet.polygonize.arcs import Arcs, trace_arcs
 from geounet.polygonize.areas import ArcAreas
 from geounet.polygonize.corners import NONE, link_corners, mark_corners
 from geounet.polygonize.faces import RING, join_notches, join_pinches, trace_paths
+from geounet.polygonize.marking import mark_junctions
+from geounet.polygonize.meridian import NO_CUT
 from geounet.polygonize.regions import (
     add_notes,
     closed_features,
     number_sets,
     sum_paths,
 )
+from geounet.polygonize.seam import join_seam
 from geounet.polygonize.sets import by_set
 from geounet.polygonize.simplify import choose_vertices, drop_vertices, keep_siblings
 from geounet.polygonize.sums import mark_edges, sum_scores
@@ -126,13 +131,18 @@ class BandTracer:
         height: Rows of the raster.
         areas: Of arcs; None: there are none.
         simplify: None: borders follow the pixels.
+        smooth: Whether rings are to be smoothed: their vertices are marked then.
         diagonal: Whether what touches at a corner is one feature (8-connectivity).
+        cut: Column of nothing that parts no features, see
+            :class:`~geounet.polygonize.meridian.Meridian`.
     """
 
     height: int
     areas: ArcAreas | None = None
     simplify: Tolerance | None = None
+    smooth: bool = False
     diagonal: bool = False
+    cut: int = NO_CUT
 
     def __call__(
         self, labels: NDArray[np.int32], row: int, scores: NDArray[np.uint8] | None = None
@@ -147,7 +157,8 @@ class BandTracer:
         """
         corners = _corners(labels, row)
         arcs = _arcs(corners, labels, row)
-        paths = _paths(corners, arcs, diagonal=self.diagonal)
+        seam = None if self.cut == NO_CUT else partial(join_seam, labels, row, self.cut)
+        paths = _paths(corners, arcs, seam, diagonal=self.diagonal)
         sums = np.zeros((len(paths.start) - 1, SUMS))
         notes = np.zeros((len(sums), 2), np.int32)
         half_notes = np.zeros((2 * len(arcs.span), 2), np.int32)
@@ -164,8 +175,11 @@ class BandTracer:
             notes[:, 1] = _MOST
         add_notes(paths.halves, paths.span, paths.region_of, half_scores, half_notes, sums, notes)
         if self.simplify is not None:
-            _simplify(arcs, corners, row, self.height, self.simplify)
-        return _band(arcs, paths, sums, notes, exact=self.simplify is None)
+            _simplify(arcs, corners, row, self.height, self.cut, self.simplify)
+        if self.smooth:
+            mark_junctions(arcs, len(corners.edges))
+        exact = self.simplify is None and not self.smooth
+        return _band(arcs, paths, sums, notes, exact=exact)
 
 
 class _Corners(NamedTuple):
@@ -240,7 +254,9 @@ def _arcs(corners: _Corners, labels: NDArray[np.int32], row: int) -> Arcs:
     )
 
 
-def _paths(corners: _Corners, arcs: Arcs, *, diagonal: bool) -> _Paths:
+def _paths(
+    corners: _Corners, arcs: Arcs, seam: Callable[..., None] | None, *, diagonal: bool
+) -> _Paths:
     size, most = len(corners.edges), 2 * len(arcs.span)
     path_of = np.full(most, NONE, np.int32)
     halves, span = np.empty(most, np.int32), np.empty((most, 2), np.int64)
@@ -259,6 +275,9 @@ def _paths(corners: _Corners, arcs: Arcs, *, diagonal: bool) -> _Paths:
     parents = np.arange(regions, dtype=np.int32)
     if diagonal:
         join_pinches(edges, links, arcs.sides, path_of, region_of, parents)
+    if seam is not None:
+        of_half = region_of[path_of]  # of nothing, too, but nobody asks
+        seam(arcs, corners.ports, of_half, parents, diagonal=diagonal)
     feature_of = np.empty(regions, np.int32)
     features = number_sets(parents, feature_of)
     feature_start, feature_order = by_set(feature_of, features)
@@ -278,7 +297,9 @@ def _paths(corners: _Corners, arcs: Arcs, *, diagonal: bool) -> _Paths:
     )
 
 
-def _simplify(arcs: Arcs, corners: _Corners, row: int, height: int, tolerance: Tolerance) -> None:
+def _simplify(
+    arcs: Arcs, corners: _Corners, row: int, height: int, cut: int, tolerance: Tolerance
+) -> None:
     """Drop vertices of arcs in place."""
     size, columns = len(corners.edges), len(corners.ports) // 2
     corners.marks[0, :columns] |= corners.ports[:columns] != NONE
@@ -286,7 +307,7 @@ def _simplify(arcs: Arcs, corners: _Corners, row: int, height: int, tolerance: T
     kx, ky = tolerance.pixel
     choose_vertices(
         arcs.vertices, arcs.span, arcs.ends, size, columns, tolerance.distance**2, kx, ky,
-        corners.marks, row, height, keep,
+        corners.marks, row, height, cut, keep,
     )  # fmt: skip
     keep_siblings(arcs.span, arcs.ends, corners.edges, corners.links, keep)
     drop_vertices(arcs.vertices, arcs.span, keep)

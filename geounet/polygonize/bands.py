@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geounet.errors import OptionError
 from geounet.polygonize.corners import OUTSIDE
+from geounet.polygonize.meridian import NO_CUT, Meridian
 from geounet.polygonize.tracing import Tracing
 
 BAND = 64
@@ -43,15 +44,18 @@ class Bands:
 
     Args:
         tracing: What is traced.
+        meridian: Where the raster is cut: labels and confidence get a column of nothing there.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
+    def __init__(self, tracing: Tracing, meridian: Meridian | None = None) -> None:
         self._tracing = tracing
         self._height, self._width = tracing.geobox.shape
+        self._meridian = None if meridian is None or meridian.cut == NO_CUT else meridian
+        self._columns = self._width + (self._meridian is not None)
         self._rows = BAND if tracing.simplify is None else SIMPLIFIED_BAND
         self._row = self._filled = 0
         self._labels = self._empty()
-        self._confidence = np.zeros((self._rows + 1, self._width), np.uint8)
+        self._confidence = np.zeros((self._rows + 1, self._columns), np.uint8)
 
     def add(
         self, labels: NDArray[np.integer[Any]], confidence: NDArray[np.uint8] | None
@@ -63,6 +67,7 @@ class Bands:
                 are too many rows.
         """
         self._check(labels, confidence)
+        labels, confidence = self._parted(labels), self._parted(confidence)
         done = 0
         while done < len(labels):
             taken = min(self._rows - self._filled, len(labels) - done)
@@ -92,6 +97,15 @@ class Bands:
         rows[:] = labels
         if self._tracing.nodata not in (None, OUTSIDE):
             rows[labels == self._tracing.nodata] = OUTSIDE
+        if self._meridian is not None:
+            self._meridian.compare(self._row + self._filled, rows)
+            rows[:, self._meridian.cut] = OUTSIDE
+
+    def _parted(self, values: Any) -> Any:
+        """With a column more where the raster is cut."""
+        if self._meridian is None or values is None:
+            return values
+        return np.insert(values, self._meridian.cut, 0, axis=1)
 
     def _take(self, rows: int) -> LabelBand:
         labels, confidence = self._labels[: rows + 1], None
@@ -105,7 +119,7 @@ class Bands:
         return band
 
     def _empty(self) -> NDArray[np.int32]:
-        labels = np.empty((self._rows + 2, self._width + 2), np.int32)
+        labels = np.empty((self._rows + 2, self._columns + 2), np.int32)
         labels[0] = OUTSIDE
         labels[:, 0] = OUTSIDE
         labels[:, -1] = OUTSIDE

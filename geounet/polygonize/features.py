@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from geounet.polygonize.band import Rings
 from geounet.polygonize.batch import PolygonBatch
 from geounet.polygonize.corners import ROW
+from geounet.polygonize.meridian import NO_CUT, Meridian
 from geounet.polygonize.perimeters import Perimeters
 from geounet.polygonize.rings import LOW
+from geounet.polygonize.smooth import FINE
+from geounet.polygonize.smoothing import smoothed
 from geounet.polygonize.tracing import PLACES, Tracing
 from geounet.polygonize.wkb import wkb_offsets, write_features
 
@@ -22,23 +25,36 @@ class Features:
 
     Args:
         tracing: What is traced, and what is told of it.
+        meridian: Where it is cut.
     """
 
-    def __init__(self, tracing: Tracing) -> None:
-        self._tracing = tracing
-        self._affine = np.array(tracing.geobox.affine[:6], np.float64)
+    def __init__(self, tracing: Tracing, meridian: Meridian | None = None) -> None:
+        self._tracing, self._meridian = tracing, meridian
+        self._eastings = np.empty(0) if meridian is None else meridian.eastings
+        self._cut = NO_CUT if meridian is None else meridian.cut
+        self._steps = steps = FINE if tracing.smooth else 1
+        # a power of two, so that coordinates are the same to the last bit
+        self._affine = np.array(tracing.geobox.affine[:6], np.float64) / (2 * [steps, steps, 1])
+        self._multi = tracing.multi
         placed = tracing.geobox.crs is not None
-        self._perimeters = Perimeters(tracing.geobox) if placed else None
+        self._perimeters = Perimeters(tracing.geobox, steps, meridian) if placed else None
 
     def batches(self, rings: Rings) -> list[PolygonBatch]:
         """A batch of these features, if there are any."""
         if not len(rings.label):
             return []
-        multi = self._tracing.diagonal
+        if self._tracing.smooth:
+            height, width = self._tracing.geobox.shape
+            size, simplified = (height, width + (self._cut != NO_CUT)), self._tracing.simplify
+            rings = smoothed(rings, size, simplified=simplified is not None, cut=self._cut)
+        multi = self._multi
         ends = rings.part_stops, rings.feature_stops
         offsets = wkb_offsets(rings.stops, *ends, multi=multi)
         wkb = np.empty(int(offsets[-1]), np.uint8)
-        write_features(rings.vertices, rings.stops, rings.outer, *ends, multi, self._affine, wkb)
+        write_features(
+            rings.vertices, rings.stops, rings.outer, *ends, multi,
+            self._affine, self._eastings, self._steps, wkb,
+        )  # fmt: skip
         return [PolygonBatch(wkb=wkb, offsets=offsets, columns=self._columns(rings))]
 
     def joined(self, batches: Sequence[PolygonBatch]) -> PolygonBatch:
@@ -53,6 +69,8 @@ class Features:
 
     def _columns(self, rings: Rings) -> dict[str, Any]:
         pixels, area, score = rings.sums.T
+        if self._tracing.smooth:
+            area = area * (_areas(rings) / (pixels * FINE**2))
         values: dict[str, Any] = {
             "class": rings.label,
             "pixels": pixels,
@@ -72,24 +90,46 @@ class Features:
         """(6, features) centroid, and smallest and largest coordinates."""
         a, b, c, d, e, f = self._affine
         col, row = (rings.vertices & LOW).astype(float), (rings.vertices >> ROW).astype(float)
-        ends = rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]
-        starts = np.concatenate([[0], ends[:-1]])
-        # from the first vertex of each feature, so that a far origin costs no digits
-        count = np.diff(ends, prepend=0)
-        x0, y0 = (np.repeat(v[starts], count) for v in (col, row))
-        u, v = col - x0, row - y0
-        cross = np.append(u[:-1] * v[1:] - u[1:] * v[:-1], 0.0)
-        cross[rings.stops - 1] = 0.0  # from one ring to the next
+        x, y = a * col + b * row + c, d * col + e * row + f
+        if self._meridian is not None:
+            x = self._meridian.easting(col / self._steps)
+            if self._cut != NO_CUT:
+                col -= self._steps * (col > self._steps * self._cut)
+        u, v, cross, starts = _crossed(rings, col, row)
         doubled = np.add.reduceat(cross, starts)
         mean = [
             np.add.reduceat(cross * np.append(w[:-1] + w[1:], 0.0), starts) / (3 * doubled) + w0
             for w, w0 in ((u, col[starts]), (v, row[starts]))
         ]
-        x, y = a * col + b * row + c, d * col + e * row + f
+        middle = a * mean[0] + b * mean[1] + c
         return np.stack(
             [
-                a * mean[0] + b * mean[1] + c,
+                middle if self._meridian is None else self._meridian.in_range(middle),
                 d * mean[0] + e * mean[1] + f,
                 *(low.reduceat(w, starts) for low in (np.minimum, np.maximum) for w in (x, y)),
             ]
         )
+
+
+def _crossed(
+    rings: Rings, col: NDArray[np.float64], row: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """What areas are made of.
+
+    Vertices from the first one of their feature, so that a far origin costs no digits; twice the
+    area from each to the next; where each feature starts.
+    """
+    ends = rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]
+    starts = np.concatenate([[0], ends[:-1]])
+    count = np.diff(ends, prepend=0)
+    u, v = (w - np.repeat(w[starts], count) for w in (col, row))
+    cross = np.append(u[:-1] * v[1:] - u[1:] * v[:-1], 0.0)
+    cross[rings.stops - 1] = 0.0  # from one ring to the next
+    return u, v, cross, starts
+
+
+def _areas(rings: Rings) -> NDArray[np.float64]:
+    """(features,) in squares of what their vertices count."""
+    col, row = (rings.vertices & LOW).astype(float), (rings.vertices >> ROW).astype(float)
+    _, _, cross, starts = _crossed(rings, col, row)
+    return np.abs(np.add.reduceat(cross, starts)) / 2

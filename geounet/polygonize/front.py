@@ -430,8 +430,11 @@ def measure(f: Any, slots: Any) -> tuple[int, int, int, int]:
 
 
 @callee
-def _unpack_ring(f: Any, ring: int, raw: Any) -> int:
-    """The vertices of a ring, whose chunks are freed; ``~v`` where only the end of a band was."""
+def _unpack_ring(f: Any, ring: int, marked: bool, raw: Any) -> int:
+    """The vertices of a ring, whose chunks are freed; ``~v`` where only the end of a band was.
+
+    That is not told of vertices that are marked.
+    """
     size, chunk, free = np.int64(0), np.int64(f.rings[ring, 0]), 0
     opening = f.chunks[chunk, 3] & 1
     while chunk != NONE:
@@ -439,18 +442,23 @@ def _unpack_ring(f: Any, ring: int, raw: Any) -> int:
         both = free & f.chunks[chunk, 3] & 1
         free = f.chunks[chunk, 3] >> 1
         size = _unpack(f, chunk, raw, size)
-        if both:
+        if marked and start > 0:
+            # only the lower band knows that the vertex where two meet is a junction
+            raw[start - 1] = raw[start] = raw[start - 1] | raw[start]
+        if both and not marked:
             raw[start] = ~raw[start]
         chunk = after
-    if opening and free:
+    if marked:
+        raw[0] = raw[size - 1] = raw[0] | raw[size - 1]
+    if opening and free and not marked:
         raw[0] = ~raw[0]
     return size
 
 
 @jit()
 def drain(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
-    f: Any, slots: Any, exact: bool, raw: Any, out: Any, stops: Any, outer: Any, part_stops: Any,
-    feature_stops: Any, label: Any, sums: Any, notes: Any,
+    f: Any, slots: Any, exact: bool, marked: bool, raw: Any, out: Any, stops: Any, outer: Any,
+    part_stops: Any, feature_stops: Any, label: Any, sums: Any, notes: Any,
 ) -> None:  # fmt: skip
     """The rings of complete features, which are freed."""
     top = rings = parts = np.int64(0)
@@ -462,7 +470,7 @@ def drain(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
         while part != NONE:
             ring = np.int64(f.parts[part, FIRST])
             while ring != NONE:
-                size = _unpack_ring(f, ring, raw)
+                size = _unpack_ring(f, ring, marked, raw)
                 top, rings = add_rings(
                     raw, size, f.parts[part, PINCHED] != 0, exact, out, stops, outer, top, rings
                 )

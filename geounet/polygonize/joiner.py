@@ -41,10 +41,11 @@ class Joiner:
     Args:
         width: Columns of the raster.
         exact: Whether rings get no vertex on a straight line.
+        marked: Whether vertices are marked, see :mod:`geounet.polygonize.marking`.
     """
 
-    def __init__(self, *, width: int, exact: bool) -> None:
-        self._exact = exact
+    def __init__(self, *, width: int, exact: bool, marked: bool = False) -> None:
+        self._exact, self._marked = exact, marked
         self._heads = np.full((2, width + 1), NONE, np.int32)
         self._tails = np.full((2, width + 1), NONE, np.int32)
         empty: dict[str, Any] = {
@@ -78,7 +79,7 @@ class Joiner:
         splits = vertices // 4  # a ring that touches itself becomes several, of four corners each
         rings = Rings.room(vertices + most + splits, most + splits, parts, len(slots))
         raw = np.empty(longest, np.int64)
-        drain(self._front, slots, self._exact, raw, *rings)
+        drain(self._front, slots, self._exact, self._marked, raw, *rings)
         return rings.trimmed(len(slots))
 
     def _make_room(self, paths: int, steps: int) -> None:

@@ -14,6 +14,7 @@ from geounet.area import place
 from geounet.polygonize.band import Rings
 from geounet.polygonize.compiled import jit
 from geounet.polygonize.corners import ROW
+from geounet.polygonize.meridian import NO_CUT, Meridian
 from geounet.polygonize.rings import LOW
 
 
@@ -58,11 +59,15 @@ class Perimeters:
 
     Args:
         geobox: The grid, with a CRS.
+        steps: Of vertices in a pixel.
+        meridian: Where the raster is cut, which is no boundary.
     """
 
-    def __init__(self, geobox: GeoBox) -> None:
+    def __init__(self, geobox: GeoBox, steps: int = 1, meridian: Meridian | None = None) -> None:
         if geobox.crs is None:
             raise TypeError("a grid without a CRS has no lengths")
+        self._steps = steps
+        self._meridian = None if meridian is None or meridian.cut == NO_CUT else meridian
         affine, rows = geobox.affine, geobox.shape[0] + 1
         crs = pyproj.CRS.from_wkt(geobox.crs.to_wkt())
         geod = crs.get_geod() if crs.is_geographic else None
@@ -90,22 +95,55 @@ class Perimeters:
         lengths = np.empty(len(rings.label))
         if self._geod is not None:
             return self._geodesic(self._geod, rings)
+        if self._steps > 1:
+            return self._between_rows(rings) - self._inside(rings)
         _add_lengths(
             rings.vertices, rings.stops, rings.part_stops, rings.feature_stops,
             self._rows, self._across, self._skew, lengths,
         )  # fmt: skip
-        return lengths
+        return lengths - self._inside(rings)
+
+    def _inside(self, rings: Rings) -> NDArray[np.float64] | float:
+        """Metres along the cut with one polygon at either side."""
+        if self._meridian is None:
+            return 0.0
+        col, row = self._places(rings)
+        lengths, cut = np.zeros(max(0, len(col) - 1)), self._meridian.cut
+        on = (col[1:] == col[:-1]) & ((col[1:] == cut) | (col[1:] == cut + 1))
+        for k in np.flatnonzero(on).tolist():
+            first, last = sorted((int(row[k]), int(row[k + 1])))
+            rows = np.diff(self._rows[first : last + 1])
+            lengths[k] = np.abs(rows) @ self._meridian.whole[first:last]
+        return _summed(rings, lengths)
 
     def _geodesic(self, geod: pyproj.Geod, rings: Rings) -> NDArray[np.float64]:
-        col, row = (rings.vertices & LOW).astype(float), (rings.vertices >> ROW).astype(float)
+        col, row = self._places(rings)
         x, y = (v * self._degrees for v in place(self._affine, col, row))
         y = np.clip(y, -90.0, 90.0)  # beyond the pole there is nothing
         _, _, steps = geod.inv(x[:-1], y[:-1], x[1:], y[1:])
-        steps = np.append(steps, 0.0)
-        steps[rings.stops - 1] = 0.0  # from one ring to the next
-        ends = np.concatenate([[0.0], np.cumsum(steps)])
-        stops = rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]
-        return np.diff(ends[np.concatenate([[0], stops])])
+        return _summed(rings, steps)
+
+    def _between_rows(self, rings: Rings) -> NDArray[np.float64]:
+        """Of vertices that are not at the corners of pixels; steps are short."""
+        col, row = self._places(rings)
+        known = np.arange(len(self._rows))
+        dx = np.diff(col) * np.interp((row[1:] + row[:-1]) / 2, known, self._across)
+        dy = np.diff(np.interp(row, known, self._rows))
+        return _summed(rings, np.sqrt(dx * dx + dy * dy + 2 * self._skew * dx * dy))
+
+    def _places(self, rings: Rings) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Columns and rows of all vertices."""
+        col, row = rings.vertices & LOW, rings.vertices >> ROW
+        return col / self._steps, row / self._steps
+
+
+def _summed(rings: Rings, steps: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Over each feature, of the way from each vertex to the next."""
+    steps = np.append(steps, 0.0)
+    steps[rings.stops - 1] = 0.0  # from one ring to the next
+    ends = np.concatenate([[0.0], np.cumsum(steps)])
+    stops = rings.stops[rings.part_stops[rings.feature_stops - 1] - 1]
+    return np.diff(ends[np.concatenate([[0], stops])])
 
 
 def _degrees(crs: pyproj.CRS) -> float:

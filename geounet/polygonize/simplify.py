@@ -141,7 +141,7 @@ def _count(keep: Any, first: int, last: int) -> int:
 @jit()
 def choose_vertices(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, span: Any, ends: Any, size: int, columns: int, limit: float, kx: float,
-    ky: float, marks: Any, row: int, height: int, keep: Any,
+    ky: float, marks: Any, row: int, height: int, cut: int, keep: Any,
 ) -> None:  # fmt: skip
     """Which vertices of the arcs of a band are kept.
 
@@ -157,6 +157,7 @@ def choose_vertices(  # noqa: PLR0913  compiled: a tuple of arrays costs compile
         marks: (rows, columns or more) not 0 where there is a corner or a port, and below 128.
         row: Of the raster, of the first row of the band.
         height: Rows of the raster.
+        cut: Column at which it is cut.
         keep: (vertices,) uint8, zero; filled.
     """
     rows = len(marks) + 1
@@ -179,7 +180,8 @@ def choose_vertices(  # noqa: PLR0913  compiled: a tuple of arrays costs compile
             keep[_furthest(vertices, first, last, kx, ky)[1]] = 1
         for k in range(first + 1, last):
             col, line = vertices[k] & LOW, vertices[k] >> ROW
-            if col in (0, columns - 1) and line in (0, height):  # a corner of the raster
+            corner = col in (0, columns - 1) and line in (0, height)  # of the raster
+            if corner or col in (cut, cut + 1):
                 keep[k] = 1
         begin = first
         for k in range(first + 1, last + 1):

@@ -15,6 +15,7 @@ from geounet.polygonize.bands import Bands, LabelBand
 from geounet.polygonize.batch import PolygonBatch
 from geounet.polygonize.features import Features
 from geounet.polygonize.joiner import Joiner
+from geounet.polygonize.meridian import NO_CUT, meridian_of
 from geounet.polygonize.tracing import Tracing
 
 Traced = tuple[Band, list[PolygonBatch]]
@@ -26,7 +27,8 @@ class StripPolygonizer:
     Law (round trip): ``rasterize(polygonize(x)) == x``, and the polygons, in their order, depend
     neither on how the rows were cut into strips nor on the number of threads. Polygons are
     4-connected regions of one label, exact along the edges of pixels; those that touch only at a
-    corner are apart. Memory holds a few bands of rows and the boundary of what is still open.
+    corner are apart. What crosses the antimeridian is cut there, and is one polygon of two parts.
+    Memory holds a few bands of rows and the boundary of what is still open.
 
     Args:
         tracing: What to trace.
@@ -36,16 +38,24 @@ class StripPolygonizer:
     def __init__(self, tracing: Tracing, threads: int = 1) -> None:
         height, width = tracing.geobox.shape
         placed = tracing.geobox.crs is not None
-        self._tracing, self._width, self._height = tracing, width, height
+        meridian = meridian_of(tracing.geobox)
+        cut = NO_CUT if meridian is None else meridian.cut
+        self._tracing = tracing
         self._tracer = BandTracer(
             height=height,
             areas=ArcAreas(tracing.geobox) if placed else None,
             simplify=tracing.simplify,
+            smooth=tracing.smooth,
             diagonal=tracing.diagonal,
+            cut=cut,
         )
-        self._joiner = Joiner(width=width, exact=tracing.simplify is None)
-        self._features = Features(tracing)
-        self._bands = Bands(tracing)
+        self._joiner = Joiner(
+            width=width + (cut != NO_CUT),
+            exact=tracing.simplify is None and not tracing.smooth,
+            marked=tracing.smooth,
+        )
+        self._features = Features(tracing, meridian)
+        self._bands = Bands(tracing, meridian)
         self._threads, self._objects = threads, 0
         self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
         self._waiting: deque[Future[Traced]] = deque()

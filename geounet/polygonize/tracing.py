@@ -8,10 +8,16 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from geounet.errors import OptionError
+from geounet.polygonize.meridian import NO_CUT, meridian_of
+from geounet.polygonize.smooth import FINE
 from geounet.polygonize.tolerance import Tolerance
 
 PLACES = ("centroid_x", "centroid_y", "xmin", "ymin", "xmax", "ymax")
 """Columns of an object's place."""
+
+MOST_SMOOTH = (1 << 31) // FINE - 1
+"""Rows or columns of a raster whose borders can be smoothed."""
 
 _TYPES: dict[str, type[np.generic]] = {
     "class": np.int32,
@@ -32,13 +38,28 @@ class Tracing:
     """Label that gets no polygon."""
     simplify: Tolerance | None = None
     """None: borders follow the pixels."""
+    smooth: bool = False
+    """Whether borders run smoothly, not along the edges of pixels."""
     diagonal: bool = False
-    """Whether pixels that touch at a corner belong together (8-connectivity): polygons are then
-    MultiPolygons."""
+    """Whether pixels that touch at a corner belong together (8-connectivity)."""
     confidence: bool = False
     """Whether each strip comes with the confidence of its pixels."""
     objects: bool = False
     """Whether polygons are numbered, with centroid and bounding box in the CRS."""
+
+    def __post_init__(self) -> None:
+        most = max(self.geobox.shape)
+        if self.smooth and most > MOST_SMOOTH:
+            raise OptionError(
+                f"--smooth: the raster has {most} rows or columns, more than {MOST_SMOOTH}: smooth"
+                " it in parts, or not at all"
+            )
+
+    @property
+    def multi(self) -> bool:
+        """Whether polygons are MultiPolygons."""
+        meridian = meridian_of(self.geobox)
+        return self.diagonal or (meridian is not None and meridian.cut != NO_CUT)
 
     @property
     def columns(self) -> tuple[tuple[str, np.dtype[Any]], ...]:

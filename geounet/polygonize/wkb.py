@@ -67,15 +67,22 @@ def wkb_offsets(
 
 
 @callee
-def _write_ring(
-    vertices: Any, start: int, stop: int, affine: Any, data: Any, at: int, backwards: bool
-) -> int:
+def _write_ring(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
+    vertices: Any, start: int, stop: int, affine: Any, eastings: Any, steps: int, data: Any,
+    at: int, backwards: bool,
+) -> int:  # fmt: skip
     _store(data, at, np.uint32(stop - start))
     at += _COUNT
     for k in range(start, stop):
         vertex = vertices[stop - 1 - (k - start) if backwards else k]
         col, row = float(vertex & LOW), float(vertex >> ROW)
-        _store(data, at, affine[0] * col + affine[1] * row + affine[2])
+        x = affine[0] * col + affine[1] * row + affine[2]
+        if len(eastings) > 0:
+            whole, part = (vertex & LOW) // steps, (vertex & LOW) % steps
+            x = eastings[whole]
+            if part > 0:
+                x += (eastings[whole + 1] - x) * (part / steps)
+        _store(data, at, x)
         _store(data, at + 8, affine[3] * col + affine[4] * row + affine[5])
         at += _POINT
     return at
@@ -92,11 +99,12 @@ def _write_head(kind: int, count: int, data: Any, at: int) -> int:
 @jit()
 def write_features(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, stops: Any, outer: Any, part_stops: Any, feature_stops: Any, multi: bool,
-    affine: Any, data: Any,
+    affine: Any, eastings: Any, steps: int, data: Any,
 ) -> None:  # fmt: skip
     """Each feature as a polygon, or ``multi`` as one of several; outer rings first.
 
     ``affine`` (6,) takes columns and rows to coordinates; outer rings run against the clock there.
+    ``eastings``, if not empty, are those of columns instead, of which a vertex makes ``steps``.
     """
     backwards = affine[0] * affine[4] - affine[1] * affine[3] > 0  # rows grow northwards
     at = part = first = np.int64(0)
@@ -110,6 +118,9 @@ def write_features(  # noqa: PLR0913  compiled: a tuple of arrays costs compile 
                 for ring in range(first, last):
                     if outer[ring] == wanted:
                         begin = stops[ring - 1] if ring else np.int64(0)
-                        at = _write_ring(vertices, begin, stops[ring], affine, data, at, backwards)
+                        at = _write_ring(
+                            vertices, begin, stops[ring], affine, eastings, steps, data, at,
+                            backwards,
+                        )  # fmt: skip
             first = last
             part += 1

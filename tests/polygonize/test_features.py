@@ -39,8 +39,8 @@ GRIDS = {
     "degrees, south up": ("EPSG:4326", Affine(0.1, 0, 10, 0, 0.1, -80)),
     "degrees, west up": ("EPSG:4326", Affine(0, 0.1, 10, 0.1, 0, 50)),
     "degrees, rotated": ("EPSG:4326", Affine(0.08, 0.06, 10, 0.06, -0.08, 50)),
-    "degrees, across the equator and the antimeridian": (
-        "EPSG:4326", Affine(0.1, 0, 178, 0, -0.1, 2),
+    "degrees, across the equator": (
+        "EPSG:4326", Affine(0.1, 0, 170, 0, -0.1, 2),
     ),
     "grads": ("EPSG:4807", Affine(0.1, 0, 2, 0, -0.1, 54)),
     "Web Mercator, 62 degrees": ("EPSG:3857", Affine(1000, 0, 1e6, 0, -1000, 8.9e6)),
