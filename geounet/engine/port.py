@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geounet.spec import Seam
+
 CONFIDENCE_MAX = 100
 """Confidence is the largest class probability in whole percent, 0..100; 255 means nodata."""
 
@@ -81,3 +83,19 @@ class BlendEngine(Protocol):
 
         Arguments and errors are those of :meth:`Engine.predict`.
         """
+
+
+class ModelEngine(Engine, BlendEngine, Protocol):
+    """An engine for any bundle: which of the two ports is meant is what :attr:`seam` says."""
+
+    @property
+    def name(self) -> str:
+        """``"torch"`` or ``"openvino"``."""
+
+    @property
+    def seam(self) -> Seam:
+        """How its tiles are to be joined: ``exact`` or ``blend``."""
+
+    @property
+    def stride(self) -> int:
+        """Total stride of the network."""
