@@ -1,9 +1,8 @@
 """One model on disk: a zip of spec, weights, graph and their hashes. Data, never code.
 
-The members are ``spec.json``, ``weights.safetensors``, ``graph.onnx`` (which finds its weights in
-that file: unpacked into a folder, any ONNX runtime runs it) and ``manifest.json``, which holds the
-SHA-256 of the others. Nothing in it is ever unpickled; a file that holds a pickle is refused by
-name. Bundles of version 1, and of networks that cannot be written as ONNX, have no graph.
+The members are ``spec.json``, ``weights.safetensors``, ``graph.onnx`` (whose inputs are the image
+and the weights) and ``manifest.json``, which holds the SHA-256 of the others. Nothing in it is ever
+unpickled; a file that holds a pickle is refused by name. Bundles of version 1, and of networks that cannot be written as ONNX, have no graph.
 """
 
 from __future__ import annotations
@@ -26,6 +25,8 @@ from geounet.errors import DependencyError, ModelError, OptionError, OutputError
 from geounet.spec import ModelSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from geounet.nn import SegmentationNetwork
@@ -70,7 +71,7 @@ class Graph:
     """
 
     onnx: bytes
-    """An ONNX model, see :mod:`geounet.nn.graph`; its tensors lie in ``weights.safetensors``."""
+    """An ONNX model whose inputs are the image and the weights, see :mod:`geounet.nn.graph`."""
     stride: int
     """What height and width of the input must be multiples of."""
     halo: int
@@ -110,6 +111,24 @@ class Bundle:
         """
         return _build(self.spec, self.weights, self.path)
 
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """The floating-point weights by name, in float32; without torch.
+
+        Raises:
+            ModelError: They cannot be read, or are not finite.
+        """
+        import numpy as np
+        import safetensors
+        import safetensors.numpy
+
+        try:
+            found = safetensors.numpy.load(self.weights)
+        except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ModelError(_unfit(self.path, error)) from error
+        tensors = {k: v.astype(np.float32) for k, v in found.items() if v.dtype.kind == "f"}
+        _refuse_infinite({k: np.isfinite(v).all() for k, v in tensors.items()}, self.path)
+        return tensors
+
 
 def save_bundle(
     path: str | Path, spec: ModelSpec, state: Mapping[str, Tensor], *, half: bool = False
@@ -142,14 +161,14 @@ def save_bundle(
     }
     weights = safetensors.torch.save(tensors)
     network = _build(spec, weights, str(path))  # refuses what would not load
-    return _write(Path(path), _pack(spec, weights, _graph(network, weights, str(path))))
+    return _write(Path(path), _pack(spec, weights, _graph(network, str(path))))
 
 
-def _graph(network: SegmentationNetwork, weights: bytes, path: str) -> Graph | None:
+def _graph(network: SegmentationNetwork, path: str) -> Graph | None:
     from geounet.nn.graph import export
 
     try:
-        onnx = export(network, weights, WEIGHTS)
+        onnx = export(network)
     except ModelError as error:
         _LOG.info("%s: %s: only torch will run it", path, error)
         return None
@@ -175,16 +194,21 @@ def _build(spec: ModelSpec, weights: bytes, path: str) -> SegmentationNetwork:
         state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         network.load_state_dict(state, assign=True)
     except (RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as error:
-        raise ModelError(
-            f"{path}: the weights do not fit the spec ({_line(error)}): get the model again"
-        ) from error
-    broken = [k for k, v in network.state_dict().items() if not v.isfinite().all()]
-    if broken:
-        raise ModelError(
-            f"{path}: {broken[0]} is not finite: train the model again, with a smaller"
-            " learning rate"
-        )
+        raise ModelError(_unfit(path, error)) from error
+    _refuse_infinite({k: v.isfinite().all() for k, v in network.state_dict().items()}, path)
     return network.eval().requires_grad_(requires_grad=False)
+
+
+def _unfit(path: str, error: Exception) -> str:
+    return f"{path}: the weights do not fit the spec ({_line(error)}): get the model again"
+
+
+def _refuse_infinite(finite: Mapping[str, Any], path: str) -> None:
+    if broken := [name for name, yes in finite.items() if not yes]:
+        raise ModelError(
+            f"{path}: {broken[0]} is not finite: train the model again, with a smaller learning"
+            " rate"
+        )
 
 
 def load_bundle(path: str | Path) -> Bundle:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 import openvino as ov
 import openvino.opset13 as ops
-import safetensors
-import safetensors.numpy
 from numpy.typing import NDArray
 
 from geounet.bands import Normalizer
-from geounet.bundle import GRAPH, WEIGHTS, Bundle
+from geounet.bundle import Bundle, Graph
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
 from geounet.engine.stored import plain
 from geounet.errors import ModelError
@@ -23,6 +20,9 @@ from geounet.spec import Seam
 
 Wanted = Literal["labels", "confidence", "probabilities", "logits"]
 """What a compiled model gives: labels; labels and confidence; all classes, halo included."""
+
+_FILE = b"location"
+"""In every ONNX tensor whose data lie elsewhere; a graph of ours has none."""
 
 
 class OpenVinoEngine:
@@ -48,7 +48,7 @@ class OpenVinoEngine:
                 f"{bundle.path} has no graph, which OpenVINO needs: pass --engine torch"
             )
         self._core = ov.Core()
-        self._network = _read(self._core, bundle)
+        self._network = _read(self._core, bundle, graph)
         self._halo, self._stride = graph.halo, graph.stride
         self._spec = bundle.spec
         self._normalizer = normalizer
@@ -142,55 +142,47 @@ def _settings() -> dict[str, Any]:
     return settings
 
 
-def _read(core: ov.Core, bundle: Bundle) -> ov.Model:
-    """The graph of a bundle with its weights.
+def _read(core: ov.Core, bundle: Bundle, graph: Graph) -> ov.Model:
+    """The graph of a bundle with its weights: from the image to the logits.
 
     Raises:
         ModelError: They cannot be read, or are not those of the spec.
     """
-    spec = bundle.spec
-    _check_weights(bundle)
-    with tempfile.TemporaryDirectory(prefix="geounet") as folder:
-        # the graph names the file of its weights; not mapped, or Windows could not remove it
-        Path(folder, WEIGHTS).write_bytes(bundle.weights)
-        Path(folder, GRAPH).write_bytes(bundle.graph.onnx if bundle.graph else b"")
-        try:
-            model = core.read_model(Path(folder, GRAPH), config={"ENABLE_MMAP": False})
-            ends = [(e.element_type, e.partial_shape) for e in (*model.inputs, *model.outputs)]
-        except RuntimeError as error:
-            raise ModelError(
-                f"{bundle.path}: its graph cannot be read ({_line(error)}): get the model again"
-            ) from error
-    wanted = [
-        (ov.Type.f32, ov.PartialShape([-1, channels, -1, -1]))
-        for channels in (len(spec.bands), len(spec.classes))
-    ]
-    fits = len(model.inputs) == len(model.outputs) == 1 and all(
-        kind == wanted_kind and shape.compatible(wanted_shape)
-        for (kind, shape), (wanted_kind, wanted_shape) in zip(ends, wanted, strict=True)
-    )
-    if not fits:
-        told = ", ".join(f"{shape} {kind.get_type_name()}" for kind, shape in ends)
+    bands, classes = len(bundle.spec.bands), len(bundle.spec.classes)
+    if _FILE in graph.onnx:  # or a place in memory: OpenVINO would read there
+        raise ModelError(f"{bundle.path}: its graph refers to other data: get the model again")
+    try:
+        model = core.read_model(graph.onnx)
+        image, *weights = model.get_parameters()
+        _fill(model, weights, bundle.tensors())
+        ends = [(e.element_type, e.partial_shape) for e in (image.output(0), *model.outputs)]
+    except (RuntimeError, KeyError, ValueError) as error:
         raise ModelError(
-            f"{bundle.path}: its graph ({told}) does not turn {len(spec.bands)} bands into"
-            f" {len(spec.classes)} classes: get the model again"
+            f"{bundle.path}: its graph cannot be read ({_line(error)}): get the model again"
+        ) from error
+    wanted = [(ov.Type.f32, ov.PartialShape([-1, count, -1, -1])) for count in (bands, classes)]
+    if len(ends) != 2 or not all(map(_fits, ends, wanted)):
+        told = ", ".join(f"{kind.get_type_name()} {shape}" for kind, shape in ends)
+        raise ModelError(
+            f"{bundle.path}: its graph ({told[:120]}) does not turn {bands} bands into {classes}"
+            " classes: get the model again"
         )
     return model
 
 
-def _check_weights(bundle: Bundle) -> None:
-    try:
-        weights = safetensors.numpy.load(bundle.weights)
-    except (safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise ModelError(
-            f"{bundle.path}: the weights do not fit the spec ({_line(error)}): get the model again"
-        ) from error
-    broken = [name for name, tensor in weights.items() if not np.isfinite(tensor).all()]
-    if broken:
-        raise ModelError(
-            f"{bundle.path}: {broken[0]} is not finite: train the model again, with a smaller"
-            " learning rate"
-        )
+def _fill(model: ov.Model, inputs: list[Any], weights: Mapping[str, NDArray[np.float32]]) -> None:
+    """Make constants of those inputs of a graph that are weights."""
+    for node in inputs:
+        name = node.get_friendly_name()
+        if list(weights[name].shape) != list(node.output(0).shape):
+            raise ValueError(f"{name} has the shape {weights[name].shape}")
+        node.output(0).replace(ops.constant(weights[name]).output(0))
+        model.remove_parameter(node)
+    model.validate_nodes_and_infer_types()
+
+
+def _fits(end: tuple[Any, Any], wanted: tuple[Any, Any]) -> bool:
+    return bool(end[0] == wanted[0] and end[1].compatible(wanted[1]))
 
 
 def _normalized(tiles: Any, valid: Any, n: Normalizer) -> Any:

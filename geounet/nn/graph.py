@@ -1,10 +1,8 @@
-"""A network as an ONNX graph whose weights stay in the safetensors file beside it."""
+"""A network as an ONNX graph without its weights, which a bundle has already."""
 
 from __future__ import annotations
 
-import json
 import operator
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,31 +15,26 @@ from geounet.errors import DependencyError, ModelError
 from geounet.nn.network import SegmentationNetwork
 
 INPUT, OUTPUT = "image", "logits"
-"""Names of the graph's only input and output: float32 (batch, bands, height, width), normalised;
-float32 (batch, classes, height, width)."""
+"""Names in the graph: float32 (batch, bands, height, width), normalised; float32 (batch, classes,
+height, width). Every other input is a weight, in float32, by its name in the ``state_dict``."""
 
 _OPSET, _IR = 17, 8  # of 2022: whatever reads ONNX reads these
-_TYPES = {"F64": "DOUBLE", "F32": "FLOAT", "F16": "FLOAT16", "BF16": "BFLOAT16"}
 
 
-def export(network: SegmentationNetwork, weights: bytes, location: str) -> bytes:
+def export(network: SegmentationNetwork) -> bytes:
     """The network in evaluation mode as an ONNX model; the same network gives the same bytes.
 
-    A safetensors file is raw tensors behind a header, which is what ONNX calls external data: the
-    graph says where in ``location`` each tensor lies, and holds none. Those that are not float32
-    are cast to it. Height and width are free, but multiples of the network's stride.
+    Weights are inputs: so the graph holds no data, names no file, and is a few kilobytes whatever
+    the network's width. Height and width are free, but multiples of the network's stride.
 
     Args:
         network: Of the layers that U-Net, FCN and SegNet are made of.
-        weights: Its ``state_dict`` as safetensors.
-        location: Name of the file that these weights will be in, in the folder of the graph.
 
     Raises:
         ModelError: It has a layer of another kind.
         DependencyError: The package onnx is not installed.
     """
-    onnx = _library()
-    writer = _Writer(onnx, network, _offsets(weights), location)
+    writer = _Writer(_library(), network)
     try:
         traced = fx.Tracer().trace(network)
     except (TypeError, ValueError, RuntimeError) as error:  # it decides by the values of tensors
@@ -61,40 +54,15 @@ def _library() -> Any:
     return onnx
 
 
-def _offsets(weights: bytes) -> dict[str, tuple[str, list[int], int, int]]:
-    """Tensor -> its type, shape, and where in the file it starts and how long it is, in bytes.
-
-    https://huggingface.co/docs/safetensors/index#format
-    """
-    (size,) = struct.unpack("<Q", weights[:8])
-    header = json.loads(weights[8 : 8 + size])
-    header.pop("__metadata__", None)
-    return {
-        name: (
-            tensor["dtype"],
-            tensor["shape"],
-            8 + size + tensor["data_offsets"][0],
-            tensor["data_offsets"][1] - tensor["data_offsets"][0],
-        )
-        for name, tensor in header.items()
-    }
-
-
 class _Writer:
     """Writes one node of a traced network after the other."""
 
-    def __init__(
-        self,
-        onnx: Any,
-        network: SegmentationNetwork,
-        offsets: Mapping[str, tuple[str, list[int], int, int]],
-        location: str,
-    ) -> None:
+    def __init__(self, onnx: Any, network: SegmentationNetwork) -> None:
         self._onnx, self._network = onnx, network
-        self._modules = dict(network.named_modules())
-        self._offsets, self._location = offsets, location
+        self._modules, self._state = dict(network.named_modules()), network.state_dict()
         self._nodes: list[Any] = []
-        self._tensors: dict[str, Any] = {}
+        self._inputs: dict[str, Any] = {}
+        self._constants: dict[str, Any] = {}
         self._names: dict[fx.Node, Any] = {}
         self._calls: Mapping[Any, Callable[..., Any]] = {
             torch.cat: self._concat,
@@ -114,7 +82,7 @@ class _Writer:
 
     def add(self, node: fx.Node) -> None:
         """The next node of the trace."""
-        args = fx.map_arg(node.args, self._names.__getitem__)  # type: ignore[no-untyped-call]
+        args: Any = fx.map_arg(node.args, self._names.__getitem__)
         if node.op == "placeholder":
             self._names[node] = INPUT
         elif node.op == "output":
@@ -131,21 +99,14 @@ class _Writer:
 
     def finish(self) -> bytes:
         """The model."""
-        make, kinds = self._onnx.helper, self._onnx.TensorProto
-        bands = self._network.stem.in_channels
-        classes = self._network.head.out_channels
-        shapes = {
-            name: make.make_tensor_value_info(
-                name, kinds.FLOAT, ["batch", channels, "height", "width"]
-            )
-            for name, channels in ((INPUT, bands), (OUTPUT, classes))
-        }
+        make = self._onnx.helper
+        bands, classes = self._network.stem.in_channels, self._network.head.out_channels
         graph = make.make_graph(
             self._nodes,
             type(self._network).__name__,
-            [shapes[INPUT]],
-            [shapes[OUTPUT]],
-            list(self._tensors.values()),
+            [self._value(INPUT, ["batch", bands, "height", "width"]), *self._inputs.values()],
+            [self._value(OUTPUT, ["batch", classes, "height", "width"])],
+            list(self._constants.values()),
         )
         model = make.make_model(
             graph,
@@ -155,30 +116,23 @@ class _Writer:
         )
         return bytes(model.SerializeToString(deterministic=True))
 
+    def _value(self, name: str, shape: Sequence[int | str]) -> Any:
+        return self._onnx.helper.make_tensor_value_info(
+            name, self._onnx.TensorProto.FLOAT, list(shape)
+        )
+
     def _node(self, kind: str, output: str, *inputs: str, **attributes: Any) -> str:
         self._nodes.append(self._onnx.helper.make_node(kind, inputs, [output], **attributes))
         return output
 
     def _weight(self, name: str) -> str:
-        """A tensor of the file, as float32."""
-        if name in self._tensors:
-            return name if self._offsets[name][0] == "F32" else f"{name}.float"
-        kind, shape, offset, length = self._offsets[name]
-        kinds = self._onnx.TensorProto
-        tensor = kinds(name=name, dims=shape, data_type=getattr(kinds, _TYPES[kind]))
-        tensor.data_location = kinds.EXTERNAL
-        for key, value in (("location", self._location), ("offset", offset), ("length", length)):
-            tensor.external_data.add(key=key, value=str(value))
-        self._tensors[name] = tensor
-        if kind == "F32":
-            return name
-        return self._node("Cast", f"{name}.float", name, to=kinds.FLOAT)
+        self._inputs[name] = self._value(name, self._state[name].shape)
+        return name
 
     def _constant(self, name: str, value: float | list[int]) -> str:
         """A number, or a list of whole ones, that is part of the graph."""
-        if name not in self._tensors:
-            array = np.array(value, np.int64 if isinstance(value, list) else np.float32)
-            self._tensors[name] = self._onnx.numpy_helper.from_array(array, name)
+        array = np.array(value, np.int64 if isinstance(value, list) else np.float32)
+        self._constants[name] = self._onnx.numpy_helper.from_array(array, name)
         return name
 
     def _convolution(self, name: str, x: str, layer: nn.Conv2d) -> str:
