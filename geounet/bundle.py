@@ -2,7 +2,8 @@
 
 The members are ``spec.json``, ``weights.safetensors``, ``graph.onnx`` (whose inputs are the image
 and the weights) and ``manifest.json``, which holds the SHA-256 of the others. Nothing in it is ever
-unpickled; a file that holds a pickle is refused by name. Bundles of version 1, and of networks that cannot be written as ONNX, have no graph.
+unpickled; a file that holds a pickle is refused by name. Bundles of version 1, and of networks that
+cannot be written as ONNX, have no graph.
 """
 
 from __future__ import annotations
@@ -263,9 +264,9 @@ def _read_graph(numbers: Any, onnx: bytes | None) -> Graph | None:
     """The graph, of what the manifest says of it and its member."""
     if numbers is None and onnx is None:
         return None
-    if onnx is None or not isinstance(numbers, dict):
+    if onnx is None or not isinstance(numbers, dict) or not {"stride", "halo"} <= set(numbers):
         raise ModelError(f"its {GRAPH} or what its manifest says of it is missing: get it again")
-    return Graph(onnx=onnx, stride=numbers.get("stride", 0), halo=numbers.get("halo", 0))
+    return Graph(onnx=onnx, stride=numbers["stride"], halo=numbers["halo"])
 
 
 def _unpack(file: io.BytesIO, path: str) -> dict[str, bytes]:

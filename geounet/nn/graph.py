@@ -37,7 +37,7 @@ def export(network: SegmentationNetwork) -> bytes:
     writer = _Writer(_library(), network)
     try:
         traced = fx.Tracer().trace(network)
-    except (TypeError, ValueError, RuntimeError) as error:  # it decides by the values of tensors
+    except Exception as error:  # it decides by the values of tensors, or asks what they are
         raise ModelError(f"a {type(network).__name__} cannot be written as ONNX") from error
     for node in traced.nodes:
         writer.add(node)
@@ -95,7 +95,8 @@ class _Writer:
         elif node.op == "call_function" and node.target in self._calls:
             self._names[node] = self._calls[node.target](node.name, *args)
         else:
-            raise ModelError(f"{node.target} cannot be written as ONNX")
+            what = getattr(node.target, "__name__", node.target)
+            raise ModelError(f"{what} cannot be written as ONNX")
 
     def finish(self) -> bytes:
         """The model."""
