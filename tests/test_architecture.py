@@ -78,11 +78,12 @@ PACKAGES: dict[str, set[str]] = {
         "PIL",
     },
     "model": {"onnx", "torch", "safetensors", "segmentation_models_pytorch", "torchgeo"},
-    "engine": {"openvino", "scipy"},
+    "engine": {"openvino"},
     "scale": {
         "kornia",
         "lightning",
         "omegaconf",
+        "scipy",
         "sklearn",
         "torchmetrics",
         "yaml",

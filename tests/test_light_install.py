@@ -114,16 +114,8 @@ def test_what_needs_torch_says_how_to_get_it(folder, option, value) -> None:
 
 
 def test_training_says_how_to_get_it(folder) -> None:
-    done = command(
-        folder,
-        "train",
-        "--images",
-        "flood_s1.tif",
-        "--labels",
-        "flood_s1_truth.tif",
-        "-o",
-        "m.geounet",
-    )
+    data = ("--images", "flood_s1.tif", "--labels", "flood_s1_truth.tif")
+    done = command(folder, "train", *data, "-o", "m.geounet")
     assert done.returncode == 2
-    assert 'pip install "geounet[train]"' in done.stderr
+    assert "pip install 'geounet[train]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -64,10 +64,8 @@ def test_bytes_that_are_no_graph(good, content) -> None:
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.7, 0.99])
 def test_cut_short(good, share) -> None:
-    content = good.graph.onnx
-    refused(
-        with_graph(good, content[: int(share * len(content))]), "its graph (cannot be|does not)"
-    )
+    content = good.graph.onnx[: int(share * len(good.graph.onnx))]
+    refused(with_graph(good, content), "its graph (cannot be|.* does not turn)")
 
 
 @pytest.mark.parametrize("place", ["/etc/hostname", "../secret", "*/_ORT_MEM_ADDR_/*"])

@@ -110,7 +110,7 @@ def test_what_is_not_installed_is_said_with_the_command(bundle, machine) -> None
     machine(torch=False, openvino=False)
     with pytest.raises(DependencyError, match="no engine to run the model: pip install openvino"):
         picked(bundle)
-    with pytest.raises(DependencyError, match="--engine openvino: .*: pip install openvino"):
+    with pytest.raises(DependencyError, match=r"--engine openvino: .*: pip install openvino"):
         picked(bundle, engine="openvino")
     remedy = r"needs torch, which is not installed: pip install \"geounet\[torch\]\""
     with pytest.raises(DependencyError, match=rf"m\.geounet has no graph, so it {remedy}"):
@@ -145,7 +145,7 @@ def test_torch_for_the_cpu_has_no_gpu_and_is_not_asked(monkeypatch) -> None:
     assert ours._may_have_gpu()
 
 
-def test_the_threads_are_those_of_torch(bundle, monkeypatch) -> None:
+def test_the_threads_are_those_of_torch(monkeypatch) -> None:
     from geounet.engine.openvino import _settings
 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
