@@ -15,7 +15,7 @@ from geounet.bands import Normalizer
 from geounet.bundle import Bundle, Graph
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
 from geounet.engine.stored import plain
-from geounet.errors import ModelError
+from geounet.errors import DeviceError, ModelError
 from geounet.spec import Seam
 
 Wanted = Literal["labels", "confidence", "probabilities", "logits"]
@@ -88,7 +88,7 @@ class OpenVinoEngine:
         return self._run("probabilities", tiles, valid)[0]
 
     def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(batch, classes, height, width) in float32, halo included: for checks."""
+        """See :meth:`geounet.engine.port.ModelEngine.logits`."""
         return self._run("logits", tiles, valid)[0]
 
     def _run(
@@ -100,7 +100,13 @@ class OpenVinoEngine:
         done = []
         for tile, mask in zip(tiles, valid, strict=True):
             inputs = np.ascontiguousarray(tile[None]), np.ascontiguousarray(mask[None, None])
-            found = model(inputs, share_inputs=True)
+            try:
+                found = model(inputs, share_inputs=True)
+            except RuntimeError as error:
+                raise DeviceError(
+                    f"OpenVINO cannot compute a tile of {mask.shape[0]} x {mask.shape[1]} pixels"
+                    f" ({_line(error)}): pass a smaller --tile, or --engine torch"
+                ) from error
             done.append([found[output] for output in model.outputs])
         if len(done) == 1:
             return done[0]
@@ -155,6 +161,7 @@ def _read(core: ov.Core, bundle: Bundle, graph: Graph) -> ov.Model:
         model = core.read_model(graph.onnx)
         image, *weights = model.get_parameters()
         _fill(model, weights, bundle.tensors())
+        _try_stride(model, bands, graph.stride)
         ends = [(e.element_type, e.partial_shape) for e in (image.output(0), *model.outputs)]
     except (RuntimeError, KeyError, ValueError) as error:
         raise ModelError(
@@ -179,6 +186,20 @@ def _fill(model: ov.Model, inputs: list[Any], weights: Mapping[str, NDArray[np.f
         node.output(0).replace(ops.constant(weights[name]).output(0))
         model.remove_parameter(node)
     model.validate_nodes_and_infer_types()
+
+
+def _try_stride(model: ov.Model, bands: int, stride: int) -> None:
+    """See that tiles of this stride go through; the compiled model would not look.
+
+    Raises:
+        ValueError, RuntimeError: They do not, or come out in another size.
+    """
+    trial = model.clone()
+    shape = [1, bands, 3 * stride, 5 * stride]
+    trial.reshape(shape)
+    found = trial.outputs[0].partial_shape
+    if not found.compatible(ov.PartialShape([1, -1, *shape[2:]])):
+        raise ValueError(f"it makes {found} of {shape}")
 
 
 def _fits(end: tuple[Any, Any], wanted: tuple[Any, Any]) -> bool:

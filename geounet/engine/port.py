@@ -99,3 +99,9 @@ class ModelEngine(Engine, BlendEngine, Protocol):
     @property
     def stride(self) -> int:
         """Total stride of the network."""
+
+    def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """(batch, classes, height, width) in float32, halo included: for checks.
+
+        Arguments and errors are those of :meth:`Engine.predict`.
+        """

@@ -122,7 +122,7 @@ class TorchEngine:
         return done[0] if len(done) == 1 else np.concatenate(done)
 
     def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(batch, classes, height, width) in float32, halo included: for checks."""
+        """See :meth:`geounet.engine.port.ModelEngine.logits`."""
         with torch.inference_mode():
             return np.asarray(self._forward(tiles, valid).float().cpu().numpy())
 

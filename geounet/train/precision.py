@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from geounet.bands import Normalizer
 from geounet.bundle import SUFFIX, Bundle, load_bundle, save_bundle
+from geounet.engine import ModelEngine
 from geounet.engine.torch import TorchEngine
 from geounet.spec import ModelSpec
 from geounet.tiling import mirror_index, round_up
@@ -24,21 +24,6 @@ MOST = 4 << 20
 bfloat16 is emulated, one takes about as long as three in training."""
 
 _SIDE = 128  # pixels: of what is looked at in a chip
-
-
-class CheckedEngine(Protocol):
-    """An engine that shows its logits."""
-
-    @property
-    def stride(self) -> int:
-        """Total stride of the network."""
-
-    @property
-    def halo(self) -> int:
-        """Pixels of context."""
-
-    def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(batch, classes, height, width) in float32, halo included."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,8 +109,8 @@ def _torch_engine(bundle: Bundle, precision: str) -> TorchEngine:
 
 
 def compared(
-    one: CheckedEngine,
-    other: CheckedEngine,
+    one: ModelEngine,
+    other: ModelEngine,
     source: Source,
     names: Sequence[str],
     *,
@@ -154,7 +139,7 @@ def compared(
     return Agreement(same=same, pixels=total, largest=largest)
 
 
-def _tile(chip: Chip, engine: CheckedEngine) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+def _tile(chip: Chip, engine: ModelEngine) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """A whole chip, mirrored, as one minibatch."""
     rows, cols = (
         mirror_index(-engine.halo, round_up(size, engine.stride) + engine.halo, size)

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from geounet.bands import Normalizer
 from geounet.bundle import load_bundle
 from geounet.engine.openvino import OpenVinoEngine
-from geounet.errors import ModelError
+from geounet.errors import DeviceError, ModelError
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 
@@ -141,3 +141,31 @@ def test_weights_are_taken_from_the_bundle(good) -> None:
     after = engine(replace(good, weights=safetensors.torch.save(state))).logits(tiles, valid)
     difference = (after - before).mean((0, 2, 3))
     np.testing.assert_allclose(difference, [0, 5, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_stride_that_is_not_the_networks(good, stride) -> None:
+    wrong = replace(good.graph, stride=stride)
+    refused(replace(good, graph=wrong), "its graph cannot be read")
+
+
+def test_a_graph_that_shrinks_the_image(good) -> None:
+    def pool(graph):
+        last = graph.node[-1]
+        last.op_type = "MaxPool"
+        last.attribute.append(helper.make_attribute("kernel_shape", [2, 2]))
+        last.attribute.append(helper.make_attribute("strides", [2, 2]))
+
+    refused(edited(good, pool), r"cannot be read \(it makes \[1,3,6,10\] of \[1, 2, 12, 20\]\)")
+
+
+def test_a_tile_that_cannot_be_computed(good, monkeypatch) -> None:
+    def fail(*_args, **_kwargs):
+        raise RuntimeError("out of\nmemory")
+
+    made = engine(good)
+    monkeypatch.setattr(made, "_model", lambda *_: fail)
+    tiles, valid = np.zeros((1, 2, 64, 80), np.float32), np.ones((1, 64, 80), bool)
+    told = r"a tile of 64 x 80 pixels \(out of memory\): pass a smaller --tile, or --engine torch"
+    with pytest.raises(DeviceError, match=told):
+        made.predict(tiles, valid, confidence=False)
