@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -161,12 +162,9 @@ def _read(core: ov.Core, bundle: Bundle, graph: Graph) -> ov.Model:
         model = core.read_model(graph.onnx)
         image, *weights = model.get_parameters()
         _fill(model, weights, bundle.tensors())
-        _try_stride(model, bands, graph.stride)
         ends = [(e.element_type, e.partial_shape) for e in (image.output(0), *model.outputs)]
     except (RuntimeError, KeyError, ValueError) as error:
-        raise ModelError(
-            f"{bundle.path}: its graph cannot be read ({_line(error)}): get the model again"
-        ) from error
+        raise ModelError(_unreadable(bundle, error)) from error
     wanted = [(ov.Type.f32, ov.PartialShape([-1, count, -1, -1])) for count in (bands, classes)]
     if len(ends) != 2 or not all(map(_fits, ends, wanted)):
         told = ", ".join(f"{kind.get_type_name()} {shape}" for kind, shape in ends)
@@ -174,7 +172,15 @@ def _read(core: ov.Core, bundle: Bundle, graph: Graph) -> ov.Model:
             f"{bundle.path}: its graph ({told[:120]}) does not turn {bands} bands into {classes}"
             " classes: get the model again"
         )
+    try:
+        _try_stride(model, bands, graph.stride)
+    except (RuntimeError, ValueError) as error:
+        raise ModelError(_unreadable(bundle, error)) from error
     return model
+
+
+def _unreadable(bundle: Bundle, error: Exception) -> str:
+    return f"{bundle.path}: its graph cannot be read ({_line(error)}): get the model again"
 
 
 def _fill(model: ov.Model, inputs: list[Any], weights: Mapping[str, NDArray[np.float32]]) -> None:
@@ -245,4 +251,5 @@ def _percent(logits: Any) -> Any:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120] or type(error).__name__
+    text = re.sub(r"Exception from \S+:\s", "", str(error))  # where in OpenVINO's own source
+    return " ".join(text.split())[:120] or type(error).__name__
