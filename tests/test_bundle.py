@@ -10,6 +10,7 @@ import pickle
 import sys
 import zipfile
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -342,7 +343,8 @@ def test_the_graph_is_an_onnx_model_that_takes_the_weights(tmp_path, arch, half)
 
 
 def test_a_network_that_cannot_be_written_has_no_graph(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(torch.nn, "ReLU", torch.nn.ELU)
+    layers = SimpleNamespace(**vars(torch.nn) | {"ReLU": torch.nn.ELU})
+    monkeypatch.setattr("geounet.nn.blocks.nn", layers)
     with caplog.at_level("INFO", "geounet"):
         bundle = load_bundle(random_bundle(tmp_path / "m.geounet"))
     assert bundle.graph is None
