@@ -15,15 +15,16 @@ help:  ## list the targets
 # setuptools tells at length what an editable installation is; a newcomer reads it as a failure.
 $(VENV)/.installed $(VENV)/.installed-dev $(TRAIN)/.installed: export PYTHONWARNINGS := ignore:Editable installation
 
-# What inference needs: enough for the demo.
+# What inference on a CPU needs, without torch: enough for the demo. Bytecode is made when a module
+# is first imported, which most never are.
 $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)"
-	$(BIN)/python -m pip install --quiet --editable .
+	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --editable ".[dev]"
 	touch $@
 

@@ -1,6 +1,6 @@
-"""Measures ``geounet segment``: exactness, peak memory, speed. Run by ``make bench``.
+"""Measures ``geounet segment``: exactness, peak memory, speed, engines. Run by ``make bench``.
 
-    python benchmarks/segment.py [exactness] [memory] [speed] [--model water-ms] [--folder DIR]
+    python benchmarks/segment.py [exactness] [memory] [speed] [engines] [--model water-ms]
 
 Prints Markdown. See ``benchmarks/README.md`` for how to read it.
 """
@@ -21,10 +21,11 @@ import numpy as np
 import rasterio
 from scenes import make_scene
 
+from geounet.engine import ModelEngine
 from geounet.engine.device import cpu_has_bf16
-from geounet.engine.torch import TorchEngine
+from geounet.engine.select import make_engine
 from geounet.feed import StripFeeder
-from geounet.fit import fit_scene
+from geounet.fit import Fit, fit_scene
 from geounet.models import load_model
 from geounet.scene import MemoryScene, open_scene
 from geounet.spec import ModelSpec
@@ -67,7 +68,7 @@ def whole_scene(scene: Path, model: str, precision: str) -> tuple[np.ndarray, np
     bundle = load_model(model)
     fit = fit_scene(open_scene(scene), bundle.spec)
     info = fit.scene.info
-    engine = TorchEngine(bundle, fit.normalizer, device="cpu", precision=precision)
+    engine = make_engine(bundle, fit.normalizer, device="cpu", precision=precision)
     raster = fit.scene.read(info.window, fit.bands)
     halo = engine.halo
     rows = mirror_index(-halo, round_up(info.height, engine.stride) + halo, info.height)
@@ -118,7 +119,11 @@ def network_alone(scene: MemoryScene, model: str, tile: int) -> float:
     """Seconds for the engine on the same tiles, fed from memory, labels thrown away."""
     bundle = load_model(model)
     fit = fit_scene(open_scene(scene), bundle.spec)
-    engine = TorchEngine(bundle, fit.normalizer)
+    return engine_alone(make_engine(bundle, fit.normalizer), fit, tile)
+
+
+def engine_alone(engine: ModelEngine, fit: Fit, tile: int) -> float:
+    """The same for an engine that was made already."""
     info = fit.scene.info
     grid = TileGrid.cover(
         height=info.height, width=info.width, tile=tile, halo=engine.halo, stride=engine.stride
@@ -130,16 +135,50 @@ def network_alone(scene: MemoryScene, model: str, tile: int) -> float:
     return time.perf_counter() - start
 
 
-def speed(model: str, folder: Path, size: int, runs: int = 5) -> None:
-    """End to end against the network alone, interleaved."""
-    scene = make_scene(folder / "speed.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
+def in_memory(scene: Path) -> MemoryScene:
+    """A scene, decoded."""
     reader = open_scene(scene)
     bands = range(1, len(reader.info.bands) + 1)
-    held = MemoryScene(
+    return MemoryScene(
         raster=reader.read(reader.info.window, bands),
         names=tuple(band.name for band in reader.info.bands),
         scale=reader.info.bands[0].scale,
     )
+
+
+def engines(model: str, folder: Path, size: int, runs: int = 5) -> None:
+    """Each engine alone on the CPU, fed from memory with the same tiles, interleaved."""
+    scene = in_memory(
+        make_scene(folder / "engines.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
+    )
+    bundle = load_model(model)
+    fit = fit_scene(open_scene(scene), bundle.spec)
+    asked = [("torch", "fp32"), ("openvino", "fp32")]
+    asked += [("torch", "bf16")] if cpu_has_bf16() else []
+    made = {
+        f"{name} {precision}": make_engine(
+            bundle, fit.normalizer, engine=name, device="cpu", precision=precision
+        )
+        for name, precision in asked
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in made}
+    for run in range(-1, runs):  # the first one compiles, and does not count
+        for name, engine in made.items():
+            took = engine_alone(engine, fit, tile=1024)
+            seconds[name] += [took] if run >= 0 else []
+    print(f"\n## Engines: {model}, {size} x {size}, tile 1024, {runs} interleaved runs\n")
+    print("| engine | Mpx/s (output pixels) | over torch fp32 |")
+    print("|---|---|---|")
+    for name, took in seconds.items():
+        rates = [size * size / s / 1e6 for s in took]
+        ratios = [a / b for a, b in zip(seconds["torch fp32"], took, strict=True)]
+        print(f"| {name} | {_spread(rates)} | {_spread(ratios)} |")
+
+
+def speed(model: str, folder: Path, size: int, runs: int = 5) -> None:
+    """End to end against the network alone, interleaved."""
+    scene = make_scene(folder / "speed.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
+    held = in_memory(scene)
     steps: dict[str, Callable[[], float]] = {}
     for name, options in (("classes + polygons", ()), ("classes", ("--no-polygons",))):
         steps[name] = lambda options=options: segment_child(
@@ -172,7 +211,12 @@ def describe(spec: ModelSpec) -> str:
 
 def main() -> None:
     """Run what was asked for, or all."""
-    parts = {"exactness": (exactness, 3072), "memory": (memory, 4096), "speed": (speed, 4096)}
+    parts = {
+        "exactness": (exactness, 3072),
+        "memory": (memory, 4096),
+        "speed": (speed, 4096),
+        "engines": (engines, 2048),
+    }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     parser.add_argument("--model", default="water-ms")

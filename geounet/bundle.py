@@ -1,8 +1,9 @@
-"""One model on disk: a zip of spec, weights (safetensors) and their hashes. Data, never code.
+"""One model on disk: a zip of spec, weights, graph and their hashes. Data, never code.
 
-The members are ``spec.json``, ``weights.safetensors`` and ``manifest.json``, which holds the
-SHA-256 of the other two. Nothing in it is ever unpickled; a file that holds a pickle is refused by
-name.
+The members are ``spec.json``, ``weights.safetensors``, ``graph.onnx`` (whose inputs are the image
+and the weights) and ``manifest.json``, which holds the SHA-256 of the others. Nothing in it is ever
+unpickled; a file that holds a pickle is refused by name. Bundles of version 1, and of networks that
+cannot be written as ONNX, have no graph.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import os
 import struct
 import zipfile
@@ -24,14 +26,19 @@ from geounet.errors import DependencyError, ModelError, OptionError, OutputError
 from geounet.spec import ModelSpec
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from geounet.nn import SegmentationNetwork
 
 FORMAT = "geounet-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE = (1, 2)
+"""Versions that are read: 1 has no graph."""
 SUFFIX = ".geounet"
 SPEC, WEIGHTS, MANIFEST = "spec.json", "weights.safetensors", "manifest.json"
+GRAPH = "graph.onnx"
 
 _LARGE = 64 << 20  # bytes; below, a member of any ratio does no harm
 _MAX_RATIO = 100  # weights are nearly incompressible; DEFLATE reaches 1000 on zeros
@@ -53,6 +60,32 @@ _DAMAGE = (
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same weights give the same bytes
 
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graph:
+    """The network without its weights, for engines other than torch.
+
+    Raises:
+        ModelError: A stride or a halo that cannot be.
+    """
+
+    onnx: bytes
+    """An ONNX model whose inputs are the image and the weights, see :mod:`geounet.nn.graph`."""
+    stride: int
+    """What height and width of the input must be multiples of."""
+    halo: int
+    """Pixels of context around a core, a multiple of the stride."""
+
+    def __post_init__(self) -> None:
+        whole = type(self.stride) is type(self.halo) is int
+        if not (whole and self.stride >= 1 and self.halo >= 0 and self.halo % self.stride == 0):
+            raise ModelError(
+                f"a graph of stride {self.stride!r} and halo {self.halo!r} cannot be: get the"
+                " model again"
+            )
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -62,8 +95,10 @@ class Bundle:
     """Everything but the weights."""
     weights: bytes
     """A safetensors file."""
+    graph: Graph | None
+    """What engines other than torch run; None: only torch runs it."""
     sha256: str
-    """Identifies the model: SHA-256 of the manifest, which holds the hashes of spec and weights."""
+    """Identifies the model: SHA-256 of the manifest, which holds the hashes of all the rest."""
     path: str
     """Where it came from."""
 
@@ -75,42 +110,34 @@ class Bundle:
             ModelError: The weights do not fit the spec.
             DependencyError: The architecture is another package's, which is not installed.
         """
+        return _build(self.spec, self.weights, self.path)
+
+    def tensors(self) -> dict[str, NDArray[np.float32]]:
+        """The floating-point weights by name, in float32; without torch.
+
+        Raises:
+            ModelError: They cannot be read, or are not finite.
+        """
+        import numpy as np
         import safetensors
-        import safetensors.torch
-        import torch
+        import safetensors.numpy
 
-        from geounet.nn import build
-
-        spec = self.spec
         try:
-            with torch.device("meta"), torch.random.fork_rng(devices=[]):
-                network = build(spec.arch, len(spec.bands), len(spec.classes))
-        except DependencyError as error:
-            raise DependencyError(f"{self.path}: {error}") from error
-        except (ModelError, OptionError) as error:
-            raise ModelError(f"{self.path}: {error}") from error
-        try:
-            state = safetensors.torch.load(self.weights)
-            state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-            network.load_state_dict(state, assign=True)
-        except (RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as error:
-            raise ModelError(
-                f"{self.path}: the weights do not fit the spec ({_line(error)}): get the model"
-                " again"
-            ) from error
-        broken = [k for k, v in network.state_dict().items() if not v.isfinite().all()]
-        if broken:
-            raise ModelError(
-                f"{self.path}: {broken[0]} is not finite: train the model again, with a smaller"
-                " learning rate"
-            )
-        return network.eval().requires_grad_(requires_grad=False)
+            found = safetensors.numpy.load(self.weights)
+        except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise ModelError(_unfit(self.path, error)) from error
+        tensors = {k: v.astype(np.float32) for k, v in found.items() if v.dtype.kind == "f"}
+        _refuse_infinite({k: np.isfinite(v).all() for k, v in tensors.items()}, self.path)
+        return tensors
 
 
 def save_bundle(
     path: str | Path, spec: ModelSpec, state: Mapping[str, Tensor], *, half: bool = False
 ) -> Path:
     """Write a bundle; it appears under its name only when complete.
+
+    A network that cannot be written as ONNX (those of segmentation-models-pytorch) is saved
+    without a graph: only torch runs it.
 
     Args:
         path: Ends in ``.geounet``.
@@ -121,6 +148,7 @@ def save_bundle(
     Raises:
         ModelError: The state does not fit the spec.
         OutputError: The file cannot be written.
+        DependencyError: The package onnx, which writes the graph, is not installed.
     """
     import safetensors.torch
     import torch
@@ -132,13 +160,56 @@ def save_bundle(
         .contiguous()
         for name, tensor in state.items()
     }
-    members = {
-        SPEC: spec.to_json().encode(),
-        WEIGHTS: safetensors.torch.save(tensors),
-    }
-    content = _pack(members)
-    read_bundle(io.BytesIO(content), str(path)).network  # noqa: B018  refuses what would not load
-    return _write(Path(path), content)
+    weights = safetensors.torch.save(tensors)
+    network = _build(spec, weights, str(path))  # refuses what would not load
+    return _write(Path(path), _pack(spec, weights, _graph(network, str(path))))
+
+
+def _graph(network: SegmentationNetwork, path: str) -> Graph | None:
+    from geounet.nn.graph import export
+
+    try:
+        onnx = export(network)
+    except ModelError as error:
+        _LOG.info("%s: %s: only torch will run it", path, error)
+        return None
+    return Graph(onnx=onnx, stride=network.stride, halo=network.halo)
+
+
+def _build(spec: ModelSpec, weights: bytes, path: str) -> SegmentationNetwork:
+    import safetensors
+    import safetensors.torch
+    import torch
+
+    from geounet.nn import build
+
+    try:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            network = build(spec.arch, len(spec.bands), len(spec.classes))
+    except DependencyError as error:
+        raise DependencyError(f"{path}: {error}") from error
+    except (ModelError, OptionError) as error:
+        raise ModelError(f"{path}: {error}") from error
+    try:
+        state = safetensors.torch.load(weights)
+        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        network.load_state_dict(state, assign=True)
+    except (RuntimeError, KeyError, ValueError, safetensors.SafetensorError) as error:
+        raise ModelError(_unfit(path, error)) from error
+    _refuse_infinite({k: v.isfinite().all() for k, v in network.state_dict().items()}, path)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def _unfit(path: str, error: Exception) -> str:
+    return f"{path}: the weights do not fit the spec ({_line(error)}): get the model again"
+
+
+def _refuse_infinite(finite: Mapping[str, Any], path: str) -> None:
+    if broken := [name for name, yes in finite.items() if not yes]:
+        raise ModelError(
+            f"{path}: {broken[0]} is not finite: train the model again, with a smaller learning"
+            " rate"
+        )
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -167,24 +238,35 @@ def read_bundle(file: io.BytesIO, path: str) -> Bundle:
         raise ModelError(
             f"{path} is no geounet model, or was cut short ({_line(error)}): get it again"
         ) from error
-    if manifest.get("format") != FORMAT or manifest.get("version") != FORMAT_VERSION:
+    if manifest.get("format") != FORMAT or manifest.get("version") not in READABLE:
         raise ModelError(
             f"{path} has bundle version {manifest.get('version')!r}; this geounet reads"
-            f" {FORMAT_VERSION}: install a geounet that fits the model"
+            f" {' and '.join(map(str, READABLE))}: install a geounet that fits the model"
         )
-    for name in (SPEC, WEIGHTS):
+    for name in members.keys() - {MANIFEST}:
         if hashlib.sha256(members[name]).hexdigest() != hashes.get(name):
             raise ModelError(f"{path}: {name} was changed after it was saved: get the model again")
     try:
         parsed = ModelSpec.from_json(spec)
+        graph = _read_graph(manifest.get("graph"), members.get(GRAPH))
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     return Bundle(
         spec=parsed,
         weights=members[WEIGHTS],
+        graph=graph,
         sha256=hashlib.sha256(members[MANIFEST]).hexdigest(),
         path=path,
     )
+
+
+def _read_graph(numbers: Any, onnx: bytes | None) -> Graph | None:
+    """The graph, of what the manifest says of it and its member."""
+    if numbers is None and onnx is None:
+        return None
+    if onnx is None or not isinstance(numbers, dict) or not {"stride", "halo"} <= set(numbers):
+        raise ModelError(f"its {GRAPH} or what its manifest says of it is missing: get it again")
+    return Graph(onnx=onnx, stride=numbers["stride"], halo=numbers["halo"])
 
 
 def _unpack(file: io.BytesIO, path: str) -> dict[str, bytes]:
@@ -196,14 +278,15 @@ def _unpack(file: io.BytesIO, path: str) -> dict[str, bytes]:
         wanted = (MANIFEST, SPEC, WEIGHTS)
         if missing := [name for name in wanted if name not in names]:
             raise KeyError(f"it has no {missing[0]}")
-        if len(names) > len(wanted):
-            extra = ", ".join(sorted(set(names) - set(wanted))) or "one twice"
+        extra = ", ".join(sorted(set(names) - {*wanted, GRAPH}))
+        if extra or len(names) > len(set(names)):
             raise ModelError(
-                f"{path} holds files that no model has ({extra[:120]}): get the model again"
+                f"{path} holds files that no model has ({extra[:120] or 'one twice'}): get the"
+                " model again"
             )
         for info in archive.infolist():
             _refuse_bomb(info, path)
-        return {name: archive.read(name) for name in wanted}
+        return {name: archive.read(name) for name in names}
 
 
 def _refuse_bomb(info: zipfile.ZipInfo, path: str) -> None:
@@ -221,12 +304,13 @@ def _pickled(path: str | Path) -> str:
     )
 
 
-def _pack(members: Mapping[str, bytes]) -> bytes:
-    manifest = {
-        "format": FORMAT,
-        "version": FORMAT_VERSION,
-        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
-    }
+def _pack(spec: ModelSpec, weights: bytes, graph: Graph | None) -> bytes:
+    members = {SPEC: spec.to_json().encode(), WEIGHTS: weights}
+    manifest: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION}
+    if graph is not None:
+        members[GRAPH] = graph.onnx
+        manifest["graph"] = {"stride": graph.stride, "halo": graph.halo}
+    manifest["sha256"] = {n: hashlib.sha256(data).hexdigest() for n, data in members.items()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for name, data in {MANIFEST: json.dumps(manifest, indent=1).encode(), **members}.items():

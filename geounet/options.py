@@ -43,6 +43,8 @@ class SegmentKeywords(TypedDict, total=False):
     """A vector file; outside its polygons the output is nodata."""
     tile: int
     """Side of a tile's core in pixels; where tiles are exact, the result does not depend on it."""
+    engine: str
+    """``auto``, ``torch`` or ``openvino``."""
     device: str
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     precision: str
@@ -75,6 +77,8 @@ class SegmentOptions:
     """A vector file; outside its polygons the output is nodata."""
     tile: int | None = None
     """Side of a tile's core in pixels; None: by device."""
+    engine: str = "auto"
+    """``auto``, ``torch`` or ``openvino``."""
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
     precision: str = "auto"

@@ -13,7 +13,6 @@ from odc.geo.geobox import GeoBox
 from PIL import Image
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
-from scipy import ndimage
 
 from geounet.bands import match_bands
 from geounet.errors import BandError, OptionError, OutputError, SceneError
@@ -193,8 +192,16 @@ def _with_ratio(data: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[
         data = (10 * np.log10(np.maximum(data, 1e-6))).astype(np.float32)
     floor = np.percentile(data[1][valid], 5) if valid.any() else 0  # below lies mostly noise
     ratio = data[0] - np.maximum(data[1], floor)
-    calm = ndimage.uniform_filter(np.where(valid, ratio, 0), 3)  # speckle counts twice in a ratio
+    calm = _mean_of_9(np.where(valid, ratio, 0))  # speckle counts twice in a ratio
     return np.concatenate([data, calm[None]])
+
+
+def _mean_of_9(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean over 3 x 3 pixels of (height, width), mirrored at the edges."""
+    height, width = values.shape
+    padded = np.pad(values, 1, mode="symmetric")
+    shifted = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
+    return np.asarray(sum(shifted) / np.float32(9), np.float32)
 
 
 def paints(source: str, codes: Collection[int]) -> dict[int, tuple[str, Color]]:

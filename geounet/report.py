@@ -40,6 +40,8 @@ class SegmentReport:
     """From opening the scene to finished outputs."""
     mpx_per_s: float
     """Million pixels of the scene a second."""
+    engine: str
+    """What ran the network: ``torch`` or ``openvino``."""
     device: str
     """Where the network ran."""
     precision: str

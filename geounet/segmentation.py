@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from geounet.bundle import Bundle
-    from geounet.engine.torch import TorchEngine
+    from geounet.engine import ModelEngine
 
 DEFAULT_TILE: Mapping[str, int] = {"cpu": 1024, "cuda": 2048, "mps": 1024}
 """Side of a core by kind of device: a larger one wastes less on its halo and takes more memory."""
@@ -180,13 +180,17 @@ class _Run:
     """The parts of one run, built from its options."""
 
     def __init__(self, fit: Fit, bundle: Bundle, options: SegmentOptions) -> None:
-        from geounet.engine.torch import TorchEngine
+        from geounet.engine.select import make_engine
 
         info = fit.scene.info
         self.fit, self.bundle, self.options = fit, bundle, options
         self.wanted = None if options.aoi is None else AreaOfInterest.read(options.aoi, info.geobox)
-        self.engine: TorchEngine = TorchEngine(
-            bundle, fit.normalizer, device=options.device, precision=options.precision
+        self.engine: ModelEngine = make_engine(
+            bundle,
+            fit.normalizer,
+            engine=options.engine,
+            device=options.device,
+            precision=options.precision,
         )
         sides = DEFAULT_TILE if self.engine.seam == "exact" else BLEND_TILE
         tile = options.tile or sides[self.engine.device.partition(":")[0]]
@@ -269,6 +273,7 @@ def _report(run: _Run, paths: OutputPaths, totals: Totals, seconds: float) -> Se
         valid_pixels=totals.valid_pixels,
         seconds=round(seconds, 3),
         mpx_per_s=round(pixels / seconds / 1e6, 3),
+        engine=run.engine.name,
         device=run.engine.device,
         precision=run.engine.precision,
         tile=run.grid.tile,

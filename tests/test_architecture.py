@@ -78,12 +78,13 @@ PACKAGES: dict[str, set[str]] = {
         "rioxarray",
         "PIL",
     },
-    "model": {"torch", "safetensors", "segmentation_models_pytorch", "torchgeo"},
-    "engine": {"scipy"},
+    "model": {"onnx", "torch", "safetensors", "segmentation_models_pytorch", "torchgeo"},
+    "engine": {"openvino"},
     "scale": {
         "kornia",
         "lightning",
         "omegaconf",
+        "scipy",
         "sklearn",
         "torchmetrics",
         "yaml",
@@ -269,8 +270,18 @@ def test_conda_and_pip_install_the_same() -> None:
 
 
 def test_every_dependency_has_a_lower_bound() -> None:
-    everything = {**DEPENDENCIES, **EXTRAS["xarray"], **EXTRAS["train"]}
+    everything = {**DEPENDENCIES, **EXTRAS["xarray"], **EXTRAS["torch"], **EXTRAS["train"]}
     assert [name for name, bound in everything.items() if ">=" not in bound] == []
+
+
+WITH_TORCH = {
+    *(LIBRARY / "nn").glob("*.py"),
+    LIBRARY / "bundle.py",  # to build the network, and to save one
+    LIBRARY / "engine" / "torch.py",
+    LIBRARY / "engine" / "device.py",
+    LIBRARY / "testing" / "bundles.py",
+}
+"""The files that may import what ``geounet[torch]`` brings."""
 
 
 def test_what_is_imported_is_declared() -> None:
@@ -278,7 +289,9 @@ def test_what_is_imported_is_declared() -> None:
         # two files of nn import of it what only networks of others need, where they need it
         others = (LIBRARY / "nn" / "smp.py", LIBRARY / "nn" / "pretrained.py")
         training = path.is_relative_to(LIBRARY / "train") or path in others
-        return {*DEPENDENCIES, *EXTRAS["xarray"], *(EXTRAS["train"] if training else ())}
+        extras = ["xarray", *(["torch"] if path in WITH_TORCH else [])]
+        extras += ["torch", "train"] if training else []
+        return DEPENDENCIES.keys() | {name for extra in extras for name in EXTRAS[extra]}
 
     missing = {
         str(path.relative_to(ROOT)): sorted(names)

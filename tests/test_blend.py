@@ -233,15 +233,19 @@ def test_memory_holds_a_row_of_tiles_and_its_overlap(height: int) -> None:
     assert max(s.window.height for s in strips) <= 64 + 16
 
 
-def test_segment(tmp_path, bundle) -> None:
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_segment(tmp_path, bundle, engine: str) -> None:
     data = RNG.normal(size=(2, 150, 131)).astype(np.float32)
     grid = GeoBox((150, 131), Affine(10, 0, 500_000, 0, -10, 5_000_000), "EPSG:32633")
     scene = MemoryScene.of(data, geobox=grid, names=("a", "b"))
-    options = {"confidence": True, "polygons": False, "tile": 64}
+    options = {"confidence": True, "polygons": False, "tile": 64, "engine": engine}
     report = geounet.segment(scene, model=bundle.path, out=tmp_path / "a.tif", **options)
+    assert report.engine == engine
     assert (report.seam, report.halo, report.tile) == ("blend", engine_of(bundle).halo, 64)
     with rasterio.open(report.raster) as one, rasterio.open(report.confidence) as other:
         got = one.read(1), other.read(1)
-    for one, other in zip(run(engine_of(bundle), scene, 64), got, strict=True):
-        assert np.array_equal(one, other)
+    labels, percent = run(engine_of(bundle), scene, 64)
+    assert np.array_equal(labels, got[0])
+    # another engine may round 72.5 percent to the other side
+    assert np.abs(percent.astype(int) - got[1]).max() <= (engine == "openvino")
     assert report.valid_pixels == 150 * 131

@@ -7,16 +7,20 @@ import hashlib
 import io
 import json
 import pickle
+import sys
 import zipfile
+from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geounet.bundle import MANIFEST, SPEC, WEIGHTS, load_bundle, save_bundle
-from geounet.errors import ModelError, OutputError
+from geounet.bundle import GRAPH, MANIFEST, SPEC, WEIGHTS, load_bundle, save_bundle
+from geounet.errors import DependencyError, ModelError, OutputError
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_network, random_spec
 
@@ -41,7 +45,7 @@ def members(path):
 def pack(path, content, *, resign=False):
     """Write members; ``resign`` makes the hashes fit, as someone who edits on purpose would."""
     if resign:
-        hashes = {k: hashlib.sha256(content[k]).hexdigest() for k in (SPEC, WEIGHTS)}
+        hashes = {k: hashlib.sha256(content[k]).hexdigest() for k in content if k != MANIFEST}
         manifest = json.loads(content[MANIFEST]) | {"sha256": hashes}
         content = content | {MANIFEST: json.dumps(manifest).encode()}
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -130,9 +134,7 @@ def test_one_byte_changed_anywhere(tmp_path_factory, good, data):
     path.write_bytes(content)
     with contextlib.suppress(ModelError):
         bundle, whole = load_bundle(path), load_bundle(good)
-        assert (bundle.sha256, bundle.weights, bundle.spec) == (
-            whole.sha256, whole.weights, whole.spec,
-        )  # fmt: skip
+        assert bundle == replace(whole, path=str(path))
 
 
 @given(st.binary(max_size=400))
@@ -143,10 +145,10 @@ def test_random_bytes(tmp_path_factory, content):
         load_bundle(path)
 
 
-@pytest.mark.parametrize("name", [SPEC, WEIGHTS])
+@pytest.mark.parametrize("name", [SPEC, WEIGHTS, GRAPH])
 def test_edited(tmp_path, good, name):
     content = members(good)
-    content[name] = content[name].replace(b"random", b"change") + b" "
+    content[name] += b" "
     refused(pack(tmp_path / "m.geounet", content), rf"{name} was changed after it was saved")
 
 
@@ -219,14 +221,14 @@ def test_archive_locked_with_a_password(tmp_path, good):
     refused(path, "is no geounet model, or was cut short")
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", None])
 def test_another_version(tmp_path, good, version):
     content = members(good)
     manifest = json.loads(content[MANIFEST]) | {"version": version}
     content[MANIFEST] = json.dumps(manifest).encode()
     refused(
         pack(tmp_path / "m.geounet", content),
-        rf"has bundle version {version!r}; this geounet reads 1: install a geounet that fits",
+        rf"has bundle version {version!r}; this geounet reads 1 and 2: install a geounet that fits",
     )
 
 
@@ -283,3 +285,95 @@ def test_read_from_memory_names_its_path(good):
 
     bundle = read_bundle(io.BytesIO(good.read_bytes()), "in memory")
     assert bundle.path == "in memory"
+
+
+# the graph
+
+
+def without_graph(path, good, version=1):
+    """A bundle as version 1 wrote it."""
+    content = {k: v for k, v in members(good).items() if k != GRAPH}
+    manifest = {k: v for k, v in json.loads(content[MANIFEST]).items() if k != "graph"}
+    content[MANIFEST] = json.dumps(manifest | {"version": version}).encode()
+    return pack(path, content, resign=True)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_bundle_without_a_graph_is_read(tmp_path, good, version):
+    bundle, whole = (
+        load_bundle(without_graph(tmp_path / "m.geounet", good, version)),
+        load_bundle(good),
+    )
+    assert bundle.graph is None
+    assert whole.graph is not None
+    assert (bundle.spec, bundle.weights) == (whole.spec, whole.weights)
+
+
+def test_the_graph_has_the_stride_and_the_halo_of_the_network(good):
+    bundle = load_bundle(good)
+    assert (bundle.graph.stride, bundle.graph.halo) == (bundle.network.stride, bundle.network.halo)
+
+
+def test_the_graph_holds_no_weights(tmp_path):
+    sizes = []
+    for width in (4, 32):
+        spec = random_spec(width=width)
+        sizes.append(len(members(random_bundle(tmp_path / "m.geounet", spec))[GRAPH]))
+    assert sizes[0] == pytest.approx(sizes[1], rel=0.02)
+
+
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("arch", ["unet", "fcn", "segnet"])
+def test_the_graph_is_an_onnx_model_that_takes_the_weights(tmp_path, arch, half):
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    spec = random_spec(("red", "nir"), classes=3, arch=arch)
+    state = random_network(spec).state_dict()
+    path = save_bundle(tmp_path / "m.geounet", spec, state, half=half)
+    bundle = load_bundle(path)
+    onnx.checker.check_model(bundle.graph.onnx, full_check=True)
+    x = torch.randn(2, 2, 16, 24)
+    with torch.inference_mode():
+        expected = bundle.network(x).numpy()
+    runner = ReferenceEvaluator(onnx.load_from_string(bundle.graph.onnx))
+    assert set(runner.input_names) == {"image", *bundle.tensors()}
+    (found,) = runner.run(None, {"image": x.numpy(), **bundle.tensors()})
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_a_network_that_cannot_be_written_has_no_graph(tmp_path, monkeypatch, caplog):
+    layers = SimpleNamespace(**vars(torch.nn) | {"ReLU": torch.nn.ELU})
+    monkeypatch.setattr("geounet.nn.blocks.nn", layers)
+    with caplog.at_level("INFO", "geounet"):
+        bundle = load_bundle(random_bundle(tmp_path / "m.geounet"))
+    assert bundle.graph is None
+    assert "ELU cannot be written as ONNX: only torch will run it" in caplog.text
+
+
+def test_saving_needs_onnx(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(DependencyError, match=r'needs the package onnx: pip install "geounet\[tor'):
+        random_bundle(tmp_path / "m.geounet")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [None, 7, {}, {"stride": 4}, {"stride": 0, "halo": 0}, {"stride": 4, "halo": 6}],
+    ids=str,
+)
+def test_what_the_manifest_says_of_the_graph_cannot_be(tmp_path, good, graph):
+    content = members(good)
+    content[MANIFEST] = json.dumps(json.loads(content[MANIFEST]) | {"graph": graph}).encode()
+    with pytest.raises(
+        ModelError, match=r"m\.geounet: (a graph of stride|its graph\.onnx or what)"
+    ):
+        load_bundle(pack(tmp_path / "m.geounet", content))
+
+
+def test_the_graph_is_missing(tmp_path, good):
+    content = members(good)
+    del content[GRAPH]
+    with pytest.raises(ModelError, match=r"its graph\.onnx or what its manifest says .* missing"):
+        load_bundle(pack(tmp_path / "m.geounet", content))

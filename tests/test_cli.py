@@ -32,6 +32,7 @@ FIELDS = {
     "valid_pixels",
     "seconds",
     "mpx_per_s",
+    "engine",
     "device",
     "precision",
     "tile",
@@ -108,6 +109,7 @@ def test_help_of_segment_names_every_option(capsys) -> None:
         "--offset",
         "--aoi",
         "--tile",
+        "--engine",
         "--device",
         "--precision",
         "--overwrite",
@@ -258,7 +260,7 @@ def test_an_interruption_leaves_nothing(folder, tmp_path, monkeypatch, capsys) -
         raise KeyboardInterrupt
 
     monkeypatch.setattr("geounet.engine.torch.TorchEngine.predict", interrupted)
-    assert main(segment(folder, tmp_path / "a.tif")) == 130
+    assert main(segment(folder, tmp_path / "a.tif", "--engine", "torch")) == 130
     assert capsys.readouterr().err == "geounet: interrupted; nothing was left behind\n"
     assert list(tmp_path.iterdir()) == []
 

@@ -113,6 +113,7 @@ def test_show_a_file(tmp_path, capsys) -> None:
     assert f"file:       {path}" in text
     assert "pixel size: 1 to 100 m" in text
     assert "bf16:       not measured" in text
+    assert "engines:    openvino, torch" in text
     assert "metrics" not in text  # it has none
 
 

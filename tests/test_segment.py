@@ -105,11 +105,13 @@ def expected(model):
     return np.where(VALID, logits.argmax(0), NODATA), ordered[-1] - ordered[-2] > 1e-4
 
 
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
 @pytest.mark.parametrize("tile", [64, 100, 256, 1000])
 def test_labels_and_polygons_do_not_depend_on_the_tile(
-    tmp_path, model, scene, expected, tile: int
+    tmp_path, model, scene, expected, tile: int, engine: str
 ) -> None:
-    report = geounet.segment(scene, model=model, out=tmp_path / "a.tif", tile=tile)
+    report = geounet.segment(scene, model=model, out=tmp_path / "a.tif", tile=tile, engine=engine)
+    assert report.engine == engine
     labels, clear = expected
     got = read(report.raster)
     assert np.array_equal(got[clear], labels[clear])
@@ -308,6 +310,7 @@ def test_the_report_is_its_json(tmp_path, model, scene) -> None:
     assert told["pixels"] == HEIGHT * WIDTH
     assert told["tile"] == 64
     assert told["halo"] == 24
+    assert told["engine"] == "openvino"
     assert told["device"] == "cpu"
     assert told["precision"] == "fp32"  # its agreement in bf16 is unknown
     assert told["model_sha256"] == load_bundle(model).sha256
@@ -370,7 +373,9 @@ def test_a_stage_that_fails_ends_the_run(
     owner, name = STAGES[stage]
     monkeypatch.setattr(owner, name, fail_late(getattr(owner, name)) if late else fail)
     with pytest.raises(StageError):
-        geounet.segment(memory_scene(), model=model, out=tmp_path / "a.tif", tile=32)
+        geounet.segment(
+            memory_scene(), model=model, out=tmp_path / "a.tif", tile=32, engine="torch"
+        )
     assert list(tmp_path.iterdir()) == []
     assert not [t for t in threading.enumerate() if t.name.startswith("geounet")]
 
@@ -393,7 +398,14 @@ def test_a_failed_run_leaves_earlier_outputs_as_they_were(
     assert len(before) == 5
     monkeypatch.setattr(TorchEngine, "predict", fail)
     with pytest.raises(StageError):
-        geounet.segment(scene, model=model, out=tmp_path / "a.tif", confidence=True, overwrite=True)
+        geounet.segment(
+            scene,
+            model=model,
+            out=tmp_path / "a.tif",
+            confidence=True,
+            overwrite=True,
+            engine="torch",
+        )
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
@@ -413,6 +425,7 @@ def test_the_same_run_gives_the_same_pixels_and_polygons(tmp_path, model, scene)
         ({"polygons": "a.shp"}, r"--polygons a.shp: end it in .gpkg"),
         ({"precision": "fp8"}, "--precision fp8: choose auto"),
         ({"device": "tpu"}, "--device tpu: choose auto"),
+        ({"engine": "onnx"}, "--engine onnx: choose auto"),
     ],
 )
 def test_options_outside_their_limits(tmp_path, model, scene, monkeypatch, options, message):

@@ -55,6 +55,7 @@ def _card(bundle: Bundle) -> Iterator[str]:
     yield f"  file:       {bundle.path}"
     yield f"  sha256:     {bundle.sha256}"
     yield f"  network:    {spec.arch}"
+    yield f"  engines:    {'torch' if bundle.graph is None else 'openvino, torch'}"
     yield f"  bands:      {', '.join(spec.band_names)} ({spec.unit})"
     yield f"  classes:    {spec.classes}"
     yield f"  pixel size: {_pixel_size(spec.pixel_size)}"

@@ -81,6 +81,11 @@ def add_parser(verbs: Verbs) -> None:
         metavar="N",
         help="pixels on a side (changes nothing where tiles are exact)",
     )
+    parser.add_argument(
+        "--engine",
+        default="auto",
+        help="auto (the fastest here), torch, or openvino (CPU, fp32; needs no torch)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
@@ -106,6 +111,7 @@ def run(args: argparse.Namespace) -> int:
         reading=reading(args),
         aoi=args.aoi,
         tile=args.tile,
+        engine=args.engine,
         device=args.device,
         precision=args.precision,
         overwrite=args.overwrite,
@@ -131,6 +137,6 @@ def summary(report: SegmentReport) -> str:
         lines.append(f"  {name:<{width}} {share:7.1%}{area}")
     lines.append(
         f"{report.pixels / 1e6:.2f} Mpx in {report.seconds:.1f} s ({report.mpx_per_s:.2f} Mpx/s,"
-        f" {report.device}, {report.precision})"
+        f" {report.engine}, {report.device}, {report.precision})"
     )
     return "\n".join(lines)

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
+from geounet.engine.select import AGREEMENT
 from geounet.errors import DeviceError, OptionError
-
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-
-AGREEMENT = 0.999
-"""Half precision is the default only where at least this share of labels equals float32's."""
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from geounet.spec import Seam
+
 CONFIDENCE_MAX = 100
 """Confidence is the largest class probability in whole percent, 0..100; 255 means nodata."""
 
@@ -78,6 +80,28 @@ class BlendEngine(Protocol):
 
     def probabilities(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Class probabilities (batch, classes, height, width), halo included.
+
+        Arguments and errors are those of :meth:`Engine.predict`.
+        """
+
+
+class ModelEngine(Engine, BlendEngine, Protocol):
+    """An engine for any bundle: which of the two ports is meant is what :attr:`seam` says."""
+
+    @property
+    def name(self) -> str:
+        """``"torch"`` or ``"openvino"``."""
+
+    @property
+    def seam(self) -> Seam:
+        """How its tiles are to be joined: ``exact`` or ``blend``."""
+
+    @property
+    def stride(self) -> int:
+        """Total stride of the network."""
+
+    def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """(batch, classes, height, width) in float32, halo included: for checks.
 
         Arguments and errors are those of :meth:`Engine.predict`.
         """

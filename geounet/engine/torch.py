@@ -17,6 +17,7 @@ from geounet.bands import Normalizer
 from geounet.bundle import Bundle
 from geounet.engine.device import dtype_of, resolve_device, resolve_precision
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
+from geounet.engine.stored import plain
 from geounet.errors import DeviceError
 from geounet.spec import Seam
 
@@ -26,9 +27,7 @@ T = TypeVar("T")
 
 
 class TorchEngine:
-    """The torch adapter of :class:`~geounet.engine.port.Engine`, and of ``BlendEngine`` there.
-
-    :attr:`seam` says as which of the two it is meant.
+    """The torch adapter of :class:`~geounet.engine.port.ModelEngine`: CPUs and GPUs.
 
     Normalising, the forward pass, softmax, crop and argmax run on the device; batch norm is folded
     into the convolutions and tensors are channels_last (4.7 times the speed of plain NCHW float32
@@ -39,6 +38,8 @@ class TorchEngine:
         OptionError, DeviceError: The device or the precision is not to be had.
         ModelError: The weights do not fit the spec.
     """
+
+    name = "torch"
 
     def __init__(
         self,
@@ -121,7 +122,7 @@ class TorchEngine:
         return done[0] if len(done) == 1 else np.concatenate(done)
 
     def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """(batch, classes, height, width) in float32, halo included: for checks."""
+        """See :meth:`geounet.engine.port.ModelEngine.logits`."""
         with torch.inference_mode():
             return np.asarray(self._forward(tiles, valid).float().cpu().numpy())
 
@@ -162,7 +163,7 @@ class TorchEngine:
 
     def _forward(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
         low, high, scale, offset, mean, std = self._constants
-        x = self._upload(_plain(tiles)).float()
+        x = self._upload(plain(tiles)).float()
         x = (x * scale + offset).clamp(low, high).sub(mean).div(std)
         x = torch.where(self._upload(valid)[:, None], x, torch.zeros((), device=self._device))
         with _full_float32(self._device):
@@ -242,11 +243,3 @@ def _ieee(cudnn: Any) -> Iterator[None]:
         yield
     finally:
         cudnn.conv.fp32_precision = before
-
-
-def _plain(tiles: NDArray[Any]) -> NDArray[Any]:
-    """In a type that every device takes (MPS has no float64, no device has all unsigned ones)."""
-    if tiles.dtype in (np.uint8, np.int16, np.float32):
-        return tiles
-    with np.errstate(over="ignore"):  # beyond float32 is infinite, and clipped like the rest
-        return tiles.astype(np.float32)

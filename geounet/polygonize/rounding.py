@@ -70,7 +70,7 @@ def _add(x: int, y: int, out: Any, start: int, top: int) -> int:
     return top + 1
 
 
-@jit
+@jit()
 def round_rings(vertices: Any, stops: Any, stays: Any, out: Any, out_stops: Any) -> None:
     """Round rings.
 

@@ -252,7 +252,7 @@ def _smooth_arc(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
     return top
 
 
-@jit
+@jit()
 def smooth_rings(
     vertices: Any, stops: Any, stays: Any, longest: int, out: Any, out_stops: Any
 ) -> None:

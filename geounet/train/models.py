@@ -3,6 +3,7 @@
 Reads the data in ``GEOUNET_DATA`` (default ``../shared/data``). Without ``--scores`` it trains on
 all chips and writes ``geounet/models/NAME.geounet``; with it, it cross-validates and writes
 ``geounet/train/scores/NAME.json``, which the next training, or ``--card``, puts into the card.
+``--card`` also writes the graph, and how far the engines agree, with the weights as they are.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ import numpy as np
 import torch
 
 import geounet.models
-from geounet.bundle import load_bundle, save_bundle
-from geounet.errors import GeounetError, OptionError
+from geounet.bundle import SUFFIX, load_bundle, save_bundle
+from geounet.engine.select import AGREEMENT
+from geounet.errors import GeounetError, ModelError, OptionError
 from geounet.metrics import Confusion
 from geounet.spec import ArchSpec, ModelCard, ModelSpec, Unit
 from geounet.train import baselines, cards
 from geounet.train.chips12 import WaterLandcoverChips
 from geounet.train.crossval import Contender, crossval, network_of, pooled, summary
 from geounet.train.fit import Trained, fit
-from geounet.train.precision import agreement_of
+from geounet.train.precision import MOST, agreement_of, openvino_agreement
 from geounet.train.recipe import Augmentation, Recipe
 from geounet.train.sen1floods import Sen1Floods11
 from geounet.train.source import Source, data_folder
@@ -222,7 +224,8 @@ def make(name: str, folder: Path, out: Path) -> Path:
     share = agreement.share or 0.0
     _LOG.info("%s: %.4f %% of labels are the same in bfloat16", name, 100 * share)
     spec = replace(spec, bf16_agreement=_cautious(name, share))
-    return save_bundle(out / f"{name}.geounet", spec, state, half=True)
+    path = save_bundle(out / f"{name}{SUFFIX}", spec, state, half=True)
+    return compare_engines(path, source, names)
 
 
 def spec_of(shipped: Shipped, source: Source, trained: Trained) -> ModelSpec:
@@ -284,9 +287,31 @@ def write_scores(name: str, folder: Path, seeds: Sequence[int] = SEEDS) -> Path:
     return path
 
 
+def compare_engines(path: Path, source: Source, names: Sequence[str]) -> Path:
+    """Measure how far OpenVINO gives what torch does, and write it into the card of a bundle.
+
+    Raises:
+        ModelError: They give different labels.
+    """
+    bundle = load_bundle(path)
+    found = openvino_agreement(bundle, source, names, most=MOST)
+    told = {
+        "labels": found.share,
+        "largest_logit_difference": float(f"{found.largest:.1e}"),
+        "pixels": found.pixels,
+    }
+    _LOG.info("%s: OpenVINO beside torch, in float32: %s", path.name, told)
+    if (found.share or 0) < AGREEMENT:
+        raise ModelError(f"{path}: OpenVINO gives {found.share:%} of the labels that torch does")
+    card = bundle.spec.card
+    card = replace(card, metrics={**card.metrics, "openvino_beside_torch_in_fp32": told})
+    spec = replace(bundle.spec, card=card)
+    return save_bundle(path, spec, bundle.network.state_dict(), half=True)
+
+
 def renew_card(name: str, folder: Path) -> Path:
-    """Put the texts and the scores that are on file into a bundle as it is."""
-    path = folder / f"{name}.geounet"
+    """Put texts, the scores that are on file, and the graph into a bundle as it is."""
+    path = folder / f"{name}{SUFFIX}"
     bundle = load_bundle(path)
     card = replace(
         SHIPPED[name].card,
@@ -295,7 +320,9 @@ def renew_card(name: str, folder: Path) -> Path:
     )
     agreement = _cautious(name, bundle.spec.bf16_agreement or 0.0)
     spec = replace(bundle.spec, card=card, bf16_agreement=agreement)
-    return save_bundle(path, spec, bundle.network.state_dict(), half=True)
+    save_bundle(path, spec, bundle.network.state_dict(), half=True)
+    source = SHIPPED[name].source(data_folder())
+    return compare_engines(path, source, [n for group in source.groups for n in group])
 
 
 def _cautious(name: str, agreement: float) -> float:
@@ -315,7 +342,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("models", nargs="+", help=f"all, or some of {', '.join(SHIPPED)}")
     other = parser.add_mutually_exclusive_group()
     other.add_argument("--scores", action="store_true", help="cross-validate instead of training")
-    other.add_argument("--card", action="store_true", help="only renew the cards of the bundles")
+    other.add_argument("--card", action="store_true", help="only renew cards and graphs")
     parser.add_argument("--out", type=Path, default=Path(geounet.models.__file__).parent)
     parser.add_argument(
         "--threads",

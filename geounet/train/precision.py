@@ -1,4 +1,4 @@
-"""How far bfloat16 gives the labels of float32."""
+"""How far bfloat16 gives the labels of float32, and one engine those of another."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from geounet.bands import Normalizer
 from geounet.bundle import SUFFIX, Bundle, load_bundle, save_bundle
+from geounet.engine import ModelEngine
 from geounet.engine.torch import TorchEngine
 from geounet.spec import ModelSpec
 from geounet.tiling import mirror_index, round_up
@@ -33,6 +34,8 @@ class Agreement:
     """Pixels whose label is."""
     pixels: int
     """Pixels that were looked at."""
+    largest: float
+    """The largest difference between two logits."""
 
     @property
     def share(self) -> float | None:
@@ -70,7 +73,7 @@ def bf16_agreement(
 ) -> Agreement:
     """Of the valid pixels in the middle of some of these chips, whose labels are the same in both.
 
-    Measured with the engine that segments scenes, on the CPU.
+    Measured with the torch engine, on the CPU.
 
     Args:
         bundle: The model.
@@ -79,24 +82,70 @@ def bf16_agreement(
         most: Pixels that may go through the network in each precision; one chip is looked at
             however few they are.
     """
+    full, half = (_torch_engine(bundle, precision) for precision in ("fp32", "bf16"))
+    return compared(full, half, source, names, most=most)
+
+
+def openvino_agreement(
+    bundle: Bundle, source: Source, names: Sequence[str], *, most: int = MOST
+) -> Agreement:
+    """The same for the torch and the OpenVINO engine, both in float32 on the CPU.
+
+    Args:
+        bundle: The model, with a graph.
+        source: As there.
+        names: As there.
+        most: As there.
+    """
+    from geounet.engine.openvino import OpenVinoEngine
+
+    other = OpenVinoEngine(bundle, Normalizer.of(bundle.spec.bands, bundle.spec.clip))
+    return compared(_torch_engine(bundle, "fp32"), other, source, names, most=most)
+
+
+def _torch_engine(bundle: Bundle, precision: str) -> TorchEngine:
     normalizer = Normalizer.of(bundle.spec.bands, bundle.spec.clip)
-    full, half = (
-        TorchEngine(bundle, normalizer, device="cpu", precision=p) for p in ("fp32", "bf16")
-    )
-    same, total = 0, 0
-    count = max(1, most // (round_up(_SIDE, full.stride) + 2 * full.halo) ** 2)
+    return TorchEngine(bundle, normalizer, device="cpu", precision=precision)
+
+
+def compared(
+    one: ModelEngine,
+    other: ModelEngine,
+    source: Source,
+    names: Sequence[str],
+    *,
+    most: int = MOST,
+) -> Agreement:
+    """How far two engines of one model agree in the middle of some of these chips.
+
+    Args:
+        one: The first.
+        other: The second.
+        source: Where chips come from.
+        names: Chips to choose from, spread over all of them.
+        most: Pixels that may go through each; one chip is looked at however few they are.
+    """
+    same, total, largest = 0, 0, 0.0
+    count = max(1, most // (round_up(_SIDE, one.stride) + 2 * one.halo) ** 2)
     for chip in map(_middle, source.chips(names[:: 1 + (len(names) - 1) // count])):
-        rows, cols = (
-            mirror_index(-full.halo, round_up(size, full.stride) + full.halo, size)
-            for size in chip.label.shape
-        )
-        tile = chip.image[:, rows][:, :, cols][None]
-        valid = chip.valid[rows][:, cols][None]
-        one, other = (e.predict(tile, valid, confidence=False).labels[0] for e in (full, half))
+        tile, valid = _tile(chip, one)
         height, width = chip.label.shape
-        equal = (one == other)[:height, :width][chip.valid]
+        inner = slice(one.halo, one.halo + height), slice(one.halo, one.halo + width)
+        first, second = (e.logits(tile, valid)[0, :, *inner] for e in (one, other))
+        equal = (first.argmax(0) == second.argmax(0))[chip.valid]
         same, total = same + int(np.count_nonzero(equal)), total + equal.size
-    return Agreement(same=same, pixels=total)
+        difference = np.abs(first - second)[:, chip.valid]
+        largest = max(largest, float(difference.max(initial=0)))
+    return Agreement(same=same, pixels=total, largest=largest)
+
+
+def _tile(chip: Chip, engine: ModelEngine) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """A whole chip, mirrored, as one minibatch."""
+    rows, cols = (
+        mirror_index(-engine.halo, round_up(size, engine.stride) + engine.halo, size)
+        for size in chip.label.shape
+    )
+    return chip.image[:, rows][:, :, cols][None], chip.valid[rows][:, cols][None]
 
 
 def _middle(chip: Chip) -> Chip:

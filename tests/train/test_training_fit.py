@@ -21,7 +21,7 @@ from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss, class_weights
 from geounet.train.module import SegmentationModule
 from geounet.train.norms import batch_norms
-from geounet.train.precision import Agreement, bf16_agreement
+from geounet.train.precision import Agreement, bf16_agreement, openvino_agreement
 from geounet.train.predict import predict_labels, predict_logits
 from geounet.train.recipe import Recipe
 from geounet.train.scheme import read_classes
@@ -154,13 +154,13 @@ def test_the_agreement_is_measured_over_few_pixels_that_are_valid(tmp_path, monk
     bundle = load_bundle(random_bundle(tmp_path / "m.geounet", spec))
     source, names = Large(), [str(i) for i in range(40)]
     computed = []
-    predict = TorchEngine.predict
+    logits = TorchEngine.logits
 
-    def watched(self, tiles, valid, *, confidence):
+    def watched(self, tiles, valid):
         computed.append(tiles[0, 0].size)
-        return predict(self, tiles, valid, confidence=confidence)
+        return logits(self, tiles, valid)
 
-    monkeypatch.setattr(TorchEngine, "predict", watched)
+    monkeypatch.setattr(TorchEngine, "logits", watched)
     found = bf16_agreement(bundle, source, names, most=200_000)
     assert sum(computed) <= 2 * 200_000
     assert len(source.read) > 3
@@ -172,9 +172,18 @@ def test_the_agreement_is_measured_over_few_pixels_that_are_valid(tmp_path, monk
     assert few.pixels == 128 * 100
 
 
+def test_the_engines_agree(tmp_path):
+    spec = random_spec(("VV", "VH"), unit="dB", width=4, depth=2)
+    bundle = load_bundle(random_bundle(tmp_path / "m.geounet", spec))
+    found = openvino_agreement(bundle, Large(), ["1", "2"])
+    assert found.share == 1
+    assert found.pixels == 2 * 128 * 100
+    assert 0 < found.largest < 1e-4
+
+
 def test_an_agreement_over_nothing_is_unknown():
-    assert Agreement(same=0, pixels=0).share is None
-    assert Agreement(same=1, pixels=3).share == 0.333333
+    assert Agreement(same=0, pixels=0, largest=0).share is None
+    assert Agreement(same=1, pixels=3, largest=0).share == 0.333333
 
 
 def test_the_threshold_is_folded_into_the_bias(made_up, recipe):
