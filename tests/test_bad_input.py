@@ -27,6 +27,7 @@ from rasterio.enums import MaskFlags
 
 from geounet import segmentation
 from geounet.bundle import MANIFEST, SPEC, WEIGHTS
+from geounet.polygonize.warm import get_ready
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 from geounet_cli.main import main
@@ -328,6 +329,7 @@ def test_output_is_what_a_vrt_is_made_of(refused, here, scene):
 )
 def test_disk_full(refused, here, tmp_path, size, match, argv):
     scene = write(here / "scene.tif", noise(height=400, width=400))
+    get_ready(10**9, lambda _: None)  # or compiling would be told, too
     with small_disk(tmp_path / "disk", size) as disk:
         refused(
             rf"{match} \(.*\): free some disk space, or choose another folder",
