@@ -123,7 +123,7 @@ def half_leaving(size: int, along: Any, links: Any, ports: Any, at: int, way: in
 
 
 @callee
-def _united(parents: Any, a: int, b: int) -> None:
+def unite(parents: Any, a: int, b: int) -> None:
     """Unite two sets; the first item of a set is its root."""
     one, other = find(parents, np.int64(a)), find(parents, np.int64(b))
     if one < other:
@@ -146,7 +146,7 @@ def join_notches(
     for k in range(len(notches)):
         one = path_of[half_leaving(size, along, links, ports, notches[k, 0], np.int64(RIGHT))]
         other = path_of[half_leaving(size, along, links, ports, notches[k, 1], np.int64(DOWN))]
-        _united(parents, one, other)
+        unite(parents, one, other)
 
 
 @jit()
@@ -165,4 +165,4 @@ def join_pinches(
             half, across = -2 - links[corner, way], -2 - links[corner, way ^ 1]
             label = sides[half >> 1, half & 1]
             if label != OUTSIDE and label == sides[across >> 1, across & 1]:
-                _united(parents, region_of[path_of[half]], region_of[path_of[across]])
+                unite(parents, region_of[path_of[half]], region_of[path_of[across]])

@@ -84,7 +84,7 @@ def _put(raw: Any, start: int, stop: int, out: Any, top: int) -> tuple[int, int]
 def _place(table: Any, vertex: int) -> int:
     """Where a vertex is in a hash table of (vertex, place) pairs, or could be put."""
     mask = len(table) - 1
-    slot = ((vertex ^ (vertex >> ROW) * 40503) * 2654435761 >> 7) & mask
+    slot = ((vertex ^ (vertex >> ROW) * 40503) & 0x7FFFFFFF) * 2654435761 >> 7 & mask
     while table[slot, 0] != -1 and table[slot, 0] != vertex:
         slot = (slot + 1) & mask
     return slot

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from geounet.polygonize.arcs import Arcs
 from geounet.polygonize.corners import NONE, OUTSIDE, ROW
+from geounet.polygonize.faces import unite
 from geounet.polygonize.rings import LOW
 
 
@@ -46,7 +47,7 @@ def join_seam(  # noqa: PLR0913  what a band knows
     for one, other, same in met:
         both = same & (one != NONE) & (other != NONE)
         for a, b in np.unique(np.stack([one[both], other[both]]), axis=1).T.tolist():
-            _unite(parents, a, b)
+            unite(parents, a, b)
 
 
 def _along(
@@ -72,11 +73,3 @@ def _along(
         first, last = sorted((int(lines[k]), int(lines[k + 1])))
         regions[first:last] = region_of_half[2 * of[k] + inner[of[k]]]
     return regions
-
-
-def _unite(parents: NDArray[np.int32], a: int, b: int) -> None:
-    while parents[a] != a:
-        a = int(parents[a])
-    while parents[b] != b:
-        b = int(parents[b])
-    parents[max(a, b)] = min(a, b)

@@ -50,10 +50,15 @@ _ROUNDS = 8
 
 
 @callee
+def _sign(number: int) -> int:
+    return 1 if number > 0 else -1 if number < 0 else 0
+
+
+@callee
 def _step_from(a: int, b: int) -> int:
     """The grid vertex next to a on the way to b."""
     ax, ay, bx, by = (a & LOW) >> 1, a >> ROW, (b & LOW) >> 1, b >> ROW
-    return (ay + (by > ay) - (by < ay)) << ROW | (ax + (bx > ax) - (bx < ax))
+    return (ay + _sign(by - ay)) << ROW | (ax + _sign(bx - ax))
 
 
 @callee
@@ -66,7 +71,7 @@ def _walk(vertices: Any, start: int, size: int, first: int, last: int, gates: An
         x, y = (a & LOW) >> 1, a >> ROW
         dx, dy = ((b & LOW) >> 1) - x, (b >> ROW) - y
         steps = abs(dx) + abs(dy)
-        dx, dy = (dx > 0) - (dx < 0), (dy > 0) - (dy < 0)
+        dx, dy = _sign(dx), _sign(dy)
         for t in range(steps):
             count += 1
             gates[count, 0] = FINE * (x + dx * t) + _HALF * dx
@@ -266,8 +271,8 @@ def smooth_rings(
         out: (vertices,) filled, ``FINE`` steps a pixel.
         out_stops: (rings,) filled.
     """
-    gates, at = np.empty((longest + 2, 4), np.int32), np.empty((longest + 2, 2))
-    places, kept = np.empty((longest + 2, 2), np.int32), np.empty(longest + 2, np.int32)
+    gates, at = np.empty((longest + 2, 4), np.int64), np.empty((longest + 2, 2))
+    places, kept = np.empty((longest + 2, 2), np.int64), np.empty(longest + 2, np.int64)
     start: Any = np.int64(0)
     top: Any = np.int64(0)
     for ring in range(len(stops)):

@@ -48,11 +48,9 @@ def get_ready(pixels: int, say: Callable[[str], object], *, wait: bool = True) -
         say: Hears that something is compiled.
         wait: Whether to return only then; who comes too early waits anyway.
     """
-    if _KERNEL.is_kept():
-        return
 
     def compile_now() -> None:
-        if _KERNEL.can_be_kept:
+        if _KERNEL.can_be_kept and not _KERNEL.is_kept():
             compile_ahead(say)
 
     if pixels <= _SMALL:

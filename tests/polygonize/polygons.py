@@ -191,6 +191,16 @@ def noise(seed: int, shape, codes: Sequence[int], block: tuple[int, int] = (1, 1
     return np.kron(some, np.ones(block, np.uint8))[: shape[0], : shape[1]]
 
 
+LARGE = {
+    "noise": noise(1, (80, 60), (0, 1, 2)),
+    "blocks": noise(2, (90, 80), (0, 1, 2, 3), (3, 2)),
+    "blobs": blobs(3, (100, 80), 4, 2),
+    "large blobs": blobs(4, (200, 150), 4, 6),
+    "spiral": spiral(61),
+    "islands": noise(5, (60, 50), (0, 0, 0, 0, 1)),
+}
+
+
 @st.composite
 def rasters(draw, side: int = 14):
     """Any small raster of up to five labels, nodata or not."""

@@ -110,7 +110,8 @@ def test_what_was_compiled_before_is_not_interpreted(patience) -> None:
 
 
 @pytest.mark.parametrize(("pixels", "kept", "what"), [
-    (100, False, "interpret"), (10**9, False, "compile"), (100, True, ""), (10**9, True, ""),
+    (100, False, "interpret"), (10**9, False, "compile"), (10**9, True, ""),
+    (100, True, "interpret"),  # what else was never compiled, for smooth borders
 ])  # fmt: skip
 def test_a_small_raster_is_not_worth_compiling(patience, monkeypatch, pixels, kept, what) -> None:
     done: list[str] = []
@@ -124,14 +125,28 @@ def test_a_small_raster_is_not_worth_compiling(patience, monkeypatch, pixels, ke
 
 @settings(max_examples=25)
 @given(labels=rasters(), cuts=CUTS, band=BANDS, diagonal=st.booleans(),
-       tolerance=st.sampled_from([None, 0.8, 2.0]))  # fmt: skip
-def test_interpreted_polygons_are_the_same(labels, cuts, band, diagonal, tolerance) -> None:
+       tolerance=st.sampled_from([None, 0.8, 2.0]), smooth=st.booleans(),
+       west=st.sampled_from([10, 179.55]))  # fmt: skip
+def test_interpreted_polygons_are_the_same(
+    labels, cuts, band, diagonal, tolerance, smooth, west
+) -> None:
     confidence = np.arange(labels.size, dtype=np.uint8).reshape(labels.shape) % 101
     options: dict = {
-        "crs": "EPSG:4326", "affine": Affine(0.1, 0, 10, 0, -0.1, 60), "diagonal": diagonal,
+        "crs": "EPSG:4326", "affine": Affine(0.1, 0, west, 0, -0.1, 60), "diagonal": diagonal,
         "tolerance": tolerance, "confidence": confidence, "objects": True, "cuts": cuts,
-        "band": band,
+        "band": band, "smooth": smooth,
     }  # fmt: skip
+    wanted = polygonize(labels, **options)
+    with INTERPRETER.always():
+        assert_same(polygonize(labels, **options), wanted)
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("tolerance", [None, 1.5])
+def test_interpreted_numbers_are_as_wide_as_compiled_ones(smooth, tolerance) -> None:
+    """A border of thousands of pixels: products that 32 bits do not hold."""
+    labels = blobs(4, (150, 3000), 2, 25)
+    options: dict = {"crs": "EPSG:32633", "smooth": smooth, "tolerance": tolerance}
     wanted = polygonize(labels, **options)
     with INTERPRETER.always():
         assert_same(polygonize(labels, **options), wanted)

@@ -11,18 +11,16 @@ from hypothesis import strategies as st
 from polygons import (
     BANDS,
     CUTS,
+    LARGE,
     NAMED,
     NORTH_UP,
     PIXELS,
     N,
     assert_same,
-    blobs,
     geometries,
     larger,
-    noise,
     polygonize,
     rasters,
-    spiral,
 )
 
 TOLERANCES = [0.6, 1, 1.5, 3, 10]
@@ -104,16 +102,6 @@ def test_any_small_raster(labels, tolerance, nodata, band) -> None:
 )
 def test_pixels_that_are_not_square(labels, tolerance, pixel, nodata, band) -> None:
     assert_simplified(labels, tolerance * min(pixel), pixel=pixel, nodata=nodata, band=band)
-
-
-LARGE = {
-    "noise": noise(1, (80, 60), (0, 1, 2)),
-    "blocks": noise(2, (90, 80), (0, 1, 2, 3), (3, 2)),
-    "blobs": blobs(3, (100, 80), 4, 2),
-    "large blobs": blobs(4, (200, 150), 4, 6),
-    "spiral": spiral(61),
-    "islands": noise(5, (60, 50), (0, 0, 0, 0, 1)),
-}
 
 
 @pytest.mark.parametrize("tolerance", TOLERANCES)

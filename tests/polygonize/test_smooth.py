@@ -17,6 +17,7 @@ from polygons import (
     AFFINES,
     BANDS,
     CUTS,
+    LARGE,
     NAMED,
     NORTH_UP,
     PIXELS,
@@ -26,11 +27,9 @@ from polygons import (
     geometries,
     larger,
     matched,
-    noise,
     normalized,
     polygonize,
     rasters,
-    spiral,
 )
 
 from geounet.errors import OptionError
@@ -87,16 +86,6 @@ def test_any_small_raster(labels, nodata, band, diagonal) -> None:
 def test_named_rasters(case, band) -> None:
     for nodata in (None, N):
         assert_smooth(NAMED[case], nodata=nodata, band=band)
-
-
-LARGE = {
-    "noise": noise(1, (80, 60), (0, 1, 2)),
-    "blocks": noise(2, (90, 80), (0, 1, 2, 3), (3, 2)),
-    "blobs": blobs(3, (100, 80), 4, 2),
-    "large blobs": blobs(4, (200, 150), 4, 6),
-    "spiral": spiral(61),
-    "islands": noise(5, (60, 50), (0, 0, 0, 0, 1)),
-}
 
 
 @pytest.mark.parametrize("case", LARGE)
