@@ -110,7 +110,7 @@ def chain(raster: str, out: str) -> int:
 def spatial(raster: str, out: str) -> int:
     """xarray-spatial's polygonize, then GeoPackage as in the chain."""
     import xarray
-    from xrspatial.polygonize import polygonize
+    from xrspatial.experimental.polygonize import polygonize
 
     with rasterio.open(raster) as dataset:
         array = xarray.DataArray(dataset.read(1).astype(np.int32), dims=("y", "x"))
@@ -124,7 +124,7 @@ def spatial(raster: str, out: str) -> int:
 def gdal(raster: str, out: str) -> int:
     """GDAL's own program."""
     subprocess.run(
-        [shutil.which("gdal_polygonize.py") or "", "-q", raster, "-f", "GPKG", out],
+        [shutil.which("gdal_polygonize.py") or "", "-q", raster, "-of", "GPKG", out],
         check=True,
         capture_output=True,
     )
