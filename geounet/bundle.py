@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geounet.errors import DependencyError, ModelError, OptionError, OutputError
+from geounet.graph import Graph
 from geounet.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -63,38 +64,14 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the same weights give the same bytes
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Graph:
-    """The network without its weights, for engines other than torch.
-
-    Raises:
-        ModelError: A stride or a halo that cannot be.
-    """
-
-    onnx: bytes
-    """An ONNX model whose inputs are the image and the weights, see :mod:`geounet.nn.graph`."""
-    stride: int
-    """What height and width of the input must be multiples of."""
-    halo: int
-    """Pixels of context around a core, a multiple of the stride."""
-
-    def __post_init__(self) -> None:
-        whole = type(self.stride) is type(self.halo) is int
-        if not (whole and self.stride >= 1 and self.halo >= 0 and self.halo % self.stride == 0):
-            raise ModelError(
-                f"a graph of stride {self.stride!r} and halo {self.halo!r} cannot be: get the"
-                " model again"
-            )
-
-
 @dataclass(frozen=True)
 class Bundle:
     """A model that was read, with its hashes checked."""
 
     spec: ModelSpec
     """Everything but the weights."""
-    weights: bytes
-    """A safetensors file."""
+    weights: bytes | None
+    """A safetensors file; None: the graph holds them, and only OpenVINO runs it."""
     graph: Graph | None
     """What engines other than torch run; None: only torch runs it."""
     sha256: str
@@ -110,7 +87,7 @@ class Bundle:
             ModelError: The weights do not fit the spec.
             DependencyError: The architecture is another package's, which is not installed.
         """
-        return _build(self.spec, self.weights, self.path)
+        return _build(self.spec, self._stored(), self.path)
 
     def tensors(self) -> dict[str, NDArray[np.float32]]:
         """The floating-point weights by name, in float32; without torch.
@@ -123,12 +100,19 @@ class Bundle:
         import safetensors.numpy
 
         try:
-            found = safetensors.numpy.load(self.weights)
+            found = safetensors.numpy.load(self._stored())
         except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
             raise ModelError(_unfit(self.path, error)) from error
         tensors = {k: v.astype(np.float32) for k, v in found.items() if v.dtype.kind == "f"}
         _refuse_infinite({k: np.isfinite(v).all() for k, v in tensors.items()}, self.path)
         return tensors
+
+    def _stored(self) -> bytes:
+        if self.weights is None:
+            raise ModelError(
+                f"{self.path} is an ONNX file, which only OpenVINO runs: give a {SUFFIX} file here"
+            )
+        return self.weights
 
 
 def save_bundle(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from geounet.bands import lacking_bands
 from geounet.bundle import Bundle
@@ -37,9 +37,12 @@ def choose_model(scene: SceneReader, options: SegmentOptions, say: Say) -> tuple
     return bundle, fit
 
 
-def explain_models(scene: SceneReader, reading: Reading) -> Mapping[str, str]:
-    """Bundled model -> that it fits the scene, or why it does not."""
-    return {name: _verdict(scene, load_model(name).spec, reading) for name in bundled_models()}
+def explain_models(
+    scene: SceneReader, reading: Reading, models: Iterable[str] | None = None
+) -> Mapping[str, str]:
+    """Model -> that it fits the scene, or why it does not; of ``models``, or the bundled ones."""
+    names = bundled_models() if models is None else models
+    return {name: _verdict(scene, load_model(name).spec, reading) for name in names}
 
 
 def _matching(scene: SceneReader, options: SegmentOptions) -> tuple[Bundle, Fit]:

@@ -81,10 +81,12 @@ class StripFeeder:
         self, index: int, window: Window, asked: NDArray[np.bool_] | None, rows: _RowBuffer
     ) -> Feed:
         strip = self.grid.strip(index)
-        need = strip.grow(self.grid.halo).intersect(self.grid.scene)
+        need = Window.between(
+            self._first_row(index), 0, strip.row_end + self.grid.halo, self.grid.width
+        ).intersect(self.grid.scene)
         origin = self._padded_window(index)
         canvas = _Canvas(have=need, want=origin, scene=self.grid.scene)
-        for part in rows.take(need.row_off, need.row_end, keep=strip.row_end - self.grid.halo):
+        for part in rows.take(need.row_off, need.row_end, keep=self._first_row(index + 1)):
             canvas.add(part)
             del part  # before the next one is read
         data, padded_valid = canvas.finish()
@@ -100,6 +102,18 @@ class StripFeeder:
             padded_valid=padded_valid,
             origin=origin,
         )
+
+    def _first_row(self, index: int) -> int:
+        """The first row that a strip needs; it only grows with the index.
+
+        Where the last tiles reach far below the scene, rows from above are mirrored into them.
+        """
+        tile, halo, height = self.grid.tile, self.grid.halo, self.grid.height
+        row = index * tile - halo
+        last = row + tile + 2 * halo - 1
+        if self.grid.whole and index < self.grid.rows and last >= height:
+            row = min(row, 2 * (height - 1) - last)
+        return max(0, row)
 
     def _padded_window(self, index: int) -> Window:
         tiles = list(self.grid.tiles(index))

@@ -60,7 +60,7 @@ class SegmentOptions:
     """What ``geounet segment`` was asked to do."""
 
     model: str | Path | None = None
-    """Name of a bundled model or path of a bundle; None: the bundled one whose bands fit."""
+    """Name of a bundled model, or path of a bundle or ONNX file; None: the one that fits."""
     out: Path | None = None
     """The class map; None: ``<scene>.<model>.tif`` in the current folder."""
     polygons: Path | bool = True

@@ -22,7 +22,7 @@ from geounet.area import pixel_size_m
 from geounet.blend import blended_strips
 from geounet.choose import Say, choose_model
 from geounet.classes import NODATA
-from geounet.errors import SceneError
+from geounet.errors import OptionError, SceneError
 from geounet.feed import Feed, StripFeeder
 from geounet.fit import Fit
 from geounet.options import Progress, SegmentKeywords, SegmentOptions
@@ -89,8 +89,8 @@ def segment(
 
     Args:
         scene: What to segment, see :func:`geounet.scene.open_scene`.
-        model: Name of a bundled model or path of a ``.geounet`` file; None: the bundled model whose
-            bands the scene has.
+        model: Name of a bundled model, or path of a ``.geounet`` or ``.onnx`` file (see
+            :func:`geounet.onnx.load_onnx`); None: the bundled model whose bands the scene has.
         out: The class map (``.tif``); None: ``<scene>.<model>.tif`` in the current folder.
         **options: As the options of the command line, see
             :class:`geounet.options.SegmentKeywords`.
@@ -192,15 +192,27 @@ class _Run:
             device=options.device,
             precision=options.precision,
         )
-        sides = DEFAULT_TILE if self.engine.seam == "exact" else BLEND_TILE
-        tile = options.tile or sides[self.engine.device.partition(":")[0]]
         self.grid = TileGrid.cover(
             height=info.height,
             width=info.width,
-            tile=min(tile, max(info.height, info.width)),
+            tile=self._tile(max(info.height, info.width)),
             halo=self.engine.halo,
             stride=self.engine.stride,
+            whole=self.engine.side is not None,
         )
+
+    def _tile(self, longest: int) -> int:
+        """Side of a core, for a scene whose longer side is ``longest``."""
+        engine, asked = self.engine, self.options.tile
+        if engine.side is not None:
+            if asked is not None:
+                raise OptionError(
+                    f"--tile {asked}: {self.bundle.path} takes {engine.side} x {engine.side} pixels"
+                    " alone: leave it out"
+                )
+            return engine.side - 2 * engine.halo
+        sides = DEFAULT_TILE if engine.seam == "exact" else BLEND_TILE
+        return min(asked or sides[engine.device.partition(":")[0]], longest)
 
     def feeder(self) -> StripFeeder:
         """Reads what the tiles need."""

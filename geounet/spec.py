@@ -18,6 +18,9 @@ SPEC_VERSION = 1
 Unit = Literal["reflectance", "dB", "any"]
 Seam = Literal["exact", "blend"]
 
+GRAPH = "onnx"
+"""Name of the architecture of a model that is a graph alone, of which no more is known."""
+
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _ARCH = re.compile(r"[a-z0-9][a-z0-9_.-]{0,95}")  # no colon or slash: nothing that is fetched
 
@@ -27,19 +30,19 @@ class ArchSpec:
     """The network, as the name and parameters that rebuild it."""
 
     name: str
-    """One of ``geounet.nn``, e.g. ``"unet"``; or decoder-encoder of segmentation-models-pytorch,
-    e.g. ``"unet-resnet34"``."""
+    """One of ``geounet.nn``, e.g. ``"unet"``; decoder-encoder of segmentation-models-pytorch,
+    e.g. ``"unet-resnet34"``; or ``"onnx"``, a graph of another's making."""
     width: int | None = None
-    """Channels of the first level; None where an encoder brings its own."""
+    """Channels of the first level; None where an encoder or a graph brings its own."""
     depth: int | None = None
-    """Number of poolings (the stride is ``2 ** depth``); None where an encoder brings its own."""
+    """Number of poolings (the stride is ``2 ** depth``); None as for the width."""
 
     def __post_init__(self) -> None:
         if not (isinstance(self.name, str) and _ARCH.fullmatch(self.name)):
             raise OptionError(
                 f"architecture {self.name!r}: use lower case, digits and - _ . as in unet-resnet34"
             )
-        if self.has_encoder and self.width is self.depth is None:
+        if (self.has_encoder or self.name == GRAPH) and self.width is self.depth is None:
             return
         if self.has_encoder:
             raise OptionError(
@@ -55,11 +58,9 @@ class ArchSpec:
 
     def __str__(self) -> str:
         """E.g. ``unet, width 32, depth 4``."""
-        return (
-            self.name
-            if self.has_encoder
-            else f"{self.name}, width {self.width}, depth {self.depth}"
-        )
+        if self.width is None:
+            return self.name
+        return f"{self.name}, width {self.width}, depth {self.depth}"
 
     @property
     def has_encoder(self) -> bool:

@@ -48,6 +48,9 @@ class TileGrid:
     """Context around a core in pixels, >= 0, a multiple of the stride."""
     stride: int = 1
     """Total stride of the network."""
+    whole: bool = False
+    """Whether every read window is of full size, also at the right and at the bottom: for networks
+    that take no other."""
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
@@ -64,7 +67,16 @@ class TileGrid:
             )
 
     @classmethod
-    def cover(cls, *, height: int, width: int, tile: int, halo: int, stride: int = 1) -> TileGrid:
+    def cover(
+        cls,
+        *,
+        height: int,
+        width: int,
+        tile: int,
+        halo: int,
+        stride: int = 1,
+        whole: bool = False,
+    ) -> TileGrid:
         """The grid over a scene; ``tile`` and ``halo`` are rounded up to the network's stride."""
         if stride < 1:
             raise OptionError(f"stride {stride} must be at least 1")
@@ -74,6 +86,7 @@ class TileGrid:
             tile=round_up(tile, stride),
             halo=round_up(halo, stride),
             stride=stride,
+            whole=whole,
         )
 
     @property
@@ -116,7 +129,7 @@ class TileGrid:
                 height=round_up(core.height, self.stride),
                 width=round_up(core.width, self.stride),
             )
-            yield Tile(core=core, read=rounded.grow(self.halo))
+            yield Tile(core=core, read=(block if self.whole else rounded).grow(self.halo))
 
     def __iter__(self) -> Iterator[Tile]:
         for row in range(self.rows):

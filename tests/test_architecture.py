@@ -40,7 +40,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "staging",
         "heap",
     ),
-    "model": ("nn", "bundle", "models"),
+    "model": ("graph", "nn", "bundle", "onnx", "models"),
     "engine": (
         "engine",
         "feed",

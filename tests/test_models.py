@@ -145,7 +145,7 @@ def test_a_model_that_is_not_there(name: str, capsys) -> None:
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
-    message = r"there is no model 'flod-s1': give a path to a \.geounet file or one of flood-s1, "
+    message = r"there is no model 'flod-s1': give a path to a \.geounet or \.onnx file or one of"
     with pytest.raises(ModelError, match=message):
         load_model("flod-s1")
     with pytest.raises(ModelError, match="there is no model"):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from geounet_cli.reading import add_reading, reading
 
 if TYPE_CHECKING:
-    from geounet.fit import Reading
     from geounet.scene import SceneBand, SceneInfo, SceneReader
 
 
@@ -22,6 +21,9 @@ def add_parser(verbs: Any) -> None:
         " not.",
     )
     parser.add_argument("scene", nargs="+", metavar="SCENE", help="as for geounet segment")
+    parser.add_argument(
+        "-m", "--model", help="only this one: bundled model, .geounet or .onnx file"
+    )
     add_reading(parser)
     parser.set_defaults(run=run)
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     scene = open_scene(args.scene if len(args.scene) > 1 else args.scene[0])
     try:
         bands = map(_band, enumerate(scene.info.bands, 1))
-        lines = [*_header(scene.info), "bands:", *bands, "models:", *_models(scene, reading(args))]
+        lines = [*_header(scene.info), "bands:", *bands, "models:", *_models(scene, args)]
         print("\n".join(lines))
     finally:
         scene.close()
@@ -87,7 +89,9 @@ def _band(numbered: tuple[int, SceneBand]) -> str:
     return f"  {index}  {band.name or '(no name)'}: {band.dtype}{scaled}{nodata}{alpha}"
 
 
-def _models(scene: SceneReader, said: Reading) -> list[str]:
+def _models(scene: SceneReader, args: argparse.Namespace) -> list[str]:
     from geounet.choose import explain_models
 
-    return [f"  {name}: {verdict}" for name, verdict in explain_models(scene, said).items()]
+    models = None if args.model is None else [args.model]
+    verdicts = explain_models(scene, reading(args), models)
+    return [f"  {name}: {verdict}" for name, verdict in verdicts.items()]

@@ -39,7 +39,9 @@ def add_parser(verbs: Verbs) -> None:
         " files of one scene",
     )
     parser.add_argument(
-        "-m", "--model", help="bundled model or .geounet file (default: the one whose bands fit)"
+        "-m",
+        "--model",
+        help="bundled model, .geounet or .onnx file (default: the one whose bands fit)",
     )
     parser.add_argument(
         "-o",

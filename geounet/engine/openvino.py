@@ -1,10 +1,8 @@
-"""The OpenVINO engine: CPUs, without torch, from the graph that a bundle carries."""
+"""The OpenVINO engine: CPUs, without torch, from the graph that a model carries."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -13,17 +11,18 @@ import openvino.opset13 as ops
 from numpy.typing import NDArray
 
 from geounet.bands import Normalizer
-from geounet.bundle import Bundle, Graph
+from geounet.bundle import Bundle
+from geounet.engine.bundled import read_bundled
+from geounet.engine.foreign import read_foreign
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
+from geounet.engine.ready import line
 from geounet.engine.stored import plain
 from geounet.errors import DeviceError, ModelError
 from geounet.spec import Seam
+from geounet.tiling import round_up
 
 Wanted = Literal["labels", "confidence", "probabilities", "logits"]
 """What a compiled model gives: labels; labels and confidence; all classes, halo included."""
-
-_FILE = b"location"
-"""In every ONNX tensor whose data lie elsewhere; a graph of ours has none."""
 
 
 class OpenVinoEngine:
@@ -40,7 +39,6 @@ class OpenVinoEngine:
     name = "openvino"
     device = "cpu"
     precision = "fp32"
-    minibatch = 1
 
     def __init__(self, bundle: Bundle, normalizer: Normalizer) -> None:
         graph = bundle.graph
@@ -49,9 +47,10 @@ class OpenVinoEngine:
                 f"{bundle.path} has no graph, which OpenVINO needs: pass --engine torch"
             )
         self._core = ov.Core()
-        self._network = _read(self._core, bundle, graph)
-        self._halo, self._stride = graph.halo, graph.stride
-        self._spec = bundle.spec
+        read = read_bundled if graph.ends is None else read_foreign
+        self._network = read(self._core, bundle, graph)
+        self._halo = round_up(graph.halo, self._network.stride)
+        self._spec, self._path = bundle.spec, bundle.path
         self._normalizer = normalizer
         self._compiled: dict[tuple[Wanted, np.dtype[Any]], ov.CompiledModel] = {}
 
@@ -63,7 +62,17 @@ class OpenVinoEngine:
     @property
     def stride(self) -> int:
         """Total stride of the network."""
-        return self._stride
+        return self._network.stride
+
+    @property
+    def side(self) -> int | None:
+        """Height and width of the only tile that the network takes; None: any."""
+        return self._network.side
+
+    @property
+    def minibatch(self) -> int:
+        """One: a CPU gains nothing from several; or what the graph asks for."""
+        return self._network.batch
 
     @property
     def halo(self) -> int:
@@ -79,6 +88,8 @@ class OpenVinoEngine:
         self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool
     ) -> Prediction:
         """See :meth:`geounet.engine.port.Engine.predict`."""
+        if self._network.scores == "one-hot":
+            return self._marked(self.probabilities(tiles, valid), confidence=confidence)
         if not confidence:
             return Prediction(labels=self._run("labels", tiles, valid)[0], confidence=None)
         labels, percent = self._run("confidence", tiles, valid)
@@ -86,32 +97,60 @@ class OpenVinoEngine:
 
     def probabilities(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See :meth:`geounet.engine.port.BlendEngine.probabilities`."""
-        return self._run("probabilities", tiles, valid)[0]
+        odds = self._run("probabilities", tiles, valid)[0]
+        if self._network.scores == "one-hot" and not odds.any(axis=1).all():
+            raise ModelError(
+                f"{self._path} gives labels that are no code of its classes ({self._spec.classes}):"
+                ' name all of them as "classes"'
+            )
+        return odds
 
     def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See :meth:`geounet.engine.port.ModelEngine.logits`."""
         return self._run("logits", tiles, valid)[0]
 
+    def _marked(self, odds: NDArray[np.float32], *, confidence: bool) -> Prediction:
+        """Of a network that gives classes and does not say how sure it is."""
+        inner = slice(self._halo, -self._halo or None)
+        labels = self.codes[odds[:, :, inner, inner].argmax(1)]
+        sure = np.full(labels.shape, CONFIDENCE_MAX, np.uint8) if confidence else None
+        return Prediction(labels=labels, confidence=sure)
+
     def _run(
         self, wanted: Wanted, tiles: NDArray[Any], valid: NDArray[np.bool_]
     ) -> list[NDArray[Any]]:
-        """One tile after the other: a CPU gains nothing from several at once."""
+        """A minibatch after the other; the last is filled up with its last tile."""
         tiles = plain(tiles)
         model = self._model(wanted, tiles.dtype)
+        size = self._network.batch
         done = []
-        for tile, mask in zip(tiles, valid, strict=True):
-            inputs = np.ascontiguousarray(tile[None]), np.ascontiguousarray(mask[None, None])
-            try:
-                found = model(inputs, share_inputs=True)
-            except RuntimeError as error:
-                raise DeviceError(
-                    f"OpenVINO cannot compute a tile of {mask.shape[0]} x {mask.shape[1]} pixels"
-                    f" ({_line(error)}): pass a smaller --tile, or --engine torch"
-                ) from error
-            done.append([found[output] for output in model.outputs])
+        for start in range(0, len(tiles), size):
+            part = np.arange(start, start + size).clip(max=len(tiles) - 1)
+            inputs = (
+                (tiles[start][None], valid[start][None])
+                if size == 1
+                else (
+                    tiles[part],
+                    valid[part],
+                )
+            )
+            found = self._infer(model, np.ascontiguousarray(inputs[0]), inputs[1][:, None])
+            done.append([values[: len(tiles) - start] for values in found])
         if len(done) == 1:
             return done[0]
         return [np.concatenate(parts) for parts in zip(*done, strict=True)]
+
+    def _infer(
+        self, model: ov.CompiledModel, tiles: NDArray[Any], valid: NDArray[np.bool_]
+    ) -> list[NDArray[Any]]:
+        try:
+            found = model((tiles, np.ascontiguousarray(valid)), share_inputs=True)
+        except RuntimeError as error:
+            raise DeviceError(
+                f"OpenVINO cannot compute a tile of {valid.shape[2]} x {valid.shape[3]} pixels"
+                f" ({line(error)}): pass a smaller --tile, or --engine torch"
+            ) from error
+        return [found[output] for output in model.outputs]
 
     def _model(self, wanted: Wanted, dtype: np.dtype[Any]) -> ov.CompiledModel:
         key = wanted, dtype
@@ -122,22 +161,24 @@ class OpenVinoEngine:
 
     def _assembled(self, wanted: Wanted, dtype: np.dtype[Any]) -> ov.Model:
         """The network between normalising and what is wanted of its logits."""
-        network = self._network.clone()
+        ready = self._network
+        network = ready.model.clone()
         image = network.get_parameters()[0]
-        bands = len(self._spec.bands)
-        tiles = ops.parameter([1, bands, -1, -1], ov.Type(dtype))
-        valid = ops.parameter([1, 1, -1, -1], ov.Type.boolean)
+        sizes = [-1 if ready.side is None else ready.side] * 2
+        tiles = ops.parameter([ready.batch, len(self._spec.bands), *sizes], ov.Type(dtype))
+        valid = ops.parameter([ready.batch, 1, *sizes], ov.Type.boolean)
         image.output(0).replace(_normalized(tiles, valid, self._normalizer).output(0))
-        logits = network.get_results()[0].input_value(0)
+        scores = network.get_results()[0].input_value(0)
+        logits = ready.scores == "logits"
         if wanted == "logits":
-            outputs = [logits]
+            outputs = [scores if logits else ops.log(ops.maximum(scores, np.float32(1e-30)))]
         elif wanted == "probabilities":
-            outputs = [ops.softmax(logits, axis=1)]
+            outputs = [ops.softmax(scores, axis=1) if logits else scores]
         else:
-            inner = _crop(logits, self._halo)
+            inner = _crop(scores, self._halo)
             outputs = [_labels(inner, self.codes)]
             if wanted == "confidence":
-                outputs.append(_percent(inner))
+                outputs.append(_percent(inner, logits=logits))
         return ov.Model([ops.result(output) for output in outputs], [tiles, valid])
 
 
@@ -147,69 +188,6 @@ def _settings() -> dict[str, Any]:
     if threads.isdigit() and int(threads):
         settings["INFERENCE_NUM_THREADS"] = int(threads)
     return settings
-
-
-def _read(core: ov.Core, bundle: Bundle, graph: Graph) -> ov.Model:
-    """The graph of a bundle with its weights: from the image to the logits.
-
-    Raises:
-        ModelError: They cannot be read, or are not those of the spec.
-    """
-    bands, classes = len(bundle.spec.bands), len(bundle.spec.classes)
-    if _FILE in graph.onnx:  # or a place in memory: OpenVINO would read there
-        raise ModelError(f"{bundle.path}: its graph refers to other data: get the model again")
-    try:
-        model = core.read_model(graph.onnx)
-        image, *weights = model.get_parameters()
-        _fill(model, weights, bundle.tensors())
-        ends = [(e.element_type, e.partial_shape) for e in (image.output(0), *model.outputs)]
-    except (RuntimeError, KeyError, ValueError) as error:
-        raise ModelError(_unreadable(bundle, error)) from error
-    wanted = [(ov.Type.f32, ov.PartialShape([-1, count, -1, -1])) for count in (bands, classes)]
-    if len(ends) != 2 or not all(map(_fits, ends, wanted)):
-        told = ", ".join(f"{kind.get_type_name()} {shape}" for kind, shape in ends)
-        raise ModelError(
-            f"{bundle.path}: its graph ({told[:120]}) does not turn {bands} bands into {classes}"
-            " classes: get the model again"
-        )
-    try:
-        _try_stride(model, bands, graph.stride)
-    except (RuntimeError, ValueError) as error:
-        raise ModelError(_unreadable(bundle, error)) from error
-    return model
-
-
-def _unreadable(bundle: Bundle, error: Exception) -> str:
-    return f"{bundle.path}: its graph cannot be read ({_line(error)}): get the model again"
-
-
-def _fill(model: ov.Model, inputs: list[Any], weights: Mapping[str, NDArray[np.float32]]) -> None:
-    """Make constants of those inputs of a graph that are weights."""
-    for node in inputs:
-        name = node.get_friendly_name()
-        if list(weights[name].shape) != list(node.output(0).shape):
-            raise ValueError(f"{name} has the shape {weights[name].shape}")
-        node.output(0).replace(ops.constant(weights[name]).output(0))
-        model.remove_parameter(node)
-    model.validate_nodes_and_infer_types()
-
-
-def _try_stride(model: ov.Model, bands: int, stride: int) -> None:
-    """See that tiles of this stride go through; the compiled model would not look.
-
-    Raises:
-        ValueError, RuntimeError: They do not, or come out in another size.
-    """
-    trial = model.clone()
-    shape = [1, bands, 3 * stride, 5 * stride]
-    trial.reshape(shape)
-    found = trial.outputs[0].partial_shape
-    if not found.compatible(ov.PartialShape([1, -1, *shape[2:]])):
-        raise ValueError(f"it makes {found} of {shape}")
-
-
-def _fits(end: tuple[Any, Any], wanted: tuple[Any, Any]) -> bool:
-    return bool(end[0] == wanted[0] and end[1].compatible(wanted[1]))
 
 
 def _normalized(tiles: Any, valid: Any, n: Normalizer) -> Any:
@@ -241,15 +219,14 @@ def _channel(logits: Any, index: int) -> Any:
     return ops.gather(logits, np.int64(index), np.int64(1))
 
 
-def _percent(logits: Any) -> Any:
-    """(batch, height, width): the largest probability, ``1 / sum(exp(logits - best))``."""
+def _percent(scores: Any, *, logits: bool) -> Any:
+    """(batch, height, width): the largest probability; ``1 / sum(exp(logits - best))``."""
     axis = np.array([1], np.int64)
-    best = ops.reduce_max(logits, axis, keep_dims=True)
-    total = ops.reduce_sum(ops.exp(ops.subtract(logits, best)), axis, keep_dims=False)
-    percent = ops.divide(ops.constant(np.float32(CONFIDENCE_MAX)), total)
+    best = ops.reduce_max(scores, axis, keep_dims=logits)
+    whole = ops.constant(np.float32(CONFIDENCE_MAX))
+    if logits:
+        total = ops.reduce_sum(ops.exp(ops.subtract(scores, best)), axis, keep_dims=False)
+        percent = ops.divide(whole, total)
+    else:
+        percent = ops.multiply(whole, ops.clamp(best, 0.0, 1.0))
     return ops.convert(ops.round(percent, "half_to_even"), "u8")
-
-
-def _line(error: Exception) -> str:
-    text = re.sub(r"Exception from \S+:\s", "", str(error))  # where in OpenVINO's own source
-    return " ".join(text.split())[:120] or type(error).__name__

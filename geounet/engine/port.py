@@ -100,6 +100,10 @@ class ModelEngine(Engine, BlendEngine, Protocol):
     def stride(self) -> int:
         """Total stride of the network."""
 
+    @property
+    def side(self) -> int | None:
+        """Height and width of the only tile that the network takes, halo included; None: any."""
+
     def logits(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """(batch, classes, height, width) in float32, halo included: for checks.
 

@@ -54,6 +54,9 @@ def make_engine(
         ModelError: The bundle does not suit the engine.
     """
     _check_names(engine, device, precision)
+    if bundle.weights is None:
+        _refuse_torch(bundle, engine, device, precision)
+        engine = "openvino"
     if _choose(bundle, engine, device, precision) == "openvino":
         from geounet.engine.openvino import OpenVinoEngine
 
@@ -79,6 +82,17 @@ def _check_names(engine: str, device: str, precision: str) -> None:
     if precision not in ("auto", "fp32"):
         raise DeviceError(
             f"--precision {precision}: OpenVINO computes in fp32 here: pass --engine torch"
+        )
+
+
+def _refuse_torch(bundle: Bundle, engine: str, device: str, precision: str) -> None:
+    """What asks for torch, where the model is an ONNX file."""
+    asked = {"--engine": engine, "--device": device, "--precision": precision}
+    here = ("auto", "openvino", "cpu", "fp32")
+    if names := [f"{k} {v}" for k, v in asked.items() if v not in here]:
+        raise OptionError(
+            f"{names[0]}: {bundle.path} is an ONNX file, which OpenVINO runs, on the CPU and in"
+            " fp32: leave it out"
         )
 
 

@@ -77,6 +77,11 @@ class TorchEngine:
         return self._precision
 
     @property
+    def side(self) -> None:
+        """Tiles may have any size."""
+        return
+
+    @property
     def stride(self) -> int:
         """Total stride of the network."""
         return self._stride

@@ -12,11 +12,9 @@ from torch import fx, nn
 from torch.nn import functional
 
 from geounet.errors import DependencyError, ModelError
+from geounet.graph import IMAGE as INPUT
+from geounet.graph import LOGITS as OUTPUT
 from geounet.nn.network import SegmentationNetwork
-
-INPUT, OUTPUT = "image", "logits"
-"""Names in the graph: float32 (batch, bands, height, width), normalised; float32 (batch, classes,
-height, width). Every other input is a weight, in float32, by its name in the ``state_dict``."""
 
 _OPSET, _IR = 17, 8  # of 2022: whatever reads ONNX reads these
 
