@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,16 +17,45 @@ def add_parser(verbs: Any) -> None:
     """Declare the verb."""
     parser = verbs.add_parser(
         "models",
-        help="list the bundled models, or show one's card",
-        description="List the bundled models, or show one's card: data, terms, scores, limits.",
+        help="list the bundled models, show one's card, or export one",
+        description="List the bundled models, show one's card (data, terms, scores, limits), or"
+        " export one to ONNX.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="name, bands, classes")
     listing.set_defaults(run=run_list)
     show = actions.add_parser("show", help="the model card")
-    show.add_argument("model", help="bundled model or .geounet file")
+    show.add_argument("model", help="bundled model, .geounet or .onnx file")
     show.add_argument("--json", action="store_true", help="the whole spec as JSON")
     show.set_defaults(run=run_show)
+    _add_export(actions)
+
+
+def _add_export(actions: Any) -> None:
+    export = actions.add_parser(
+        "export",
+        help="write a model as one file that runs elsewhere",
+        description="Write a model as one ONNX file, weights, scaling and softmax inside: from"
+        " values in its unit to class probabilities. Its metadata say the rest, to geounet and to"
+        " the QGIS plugin Deepness.",
+    )
+    export.add_argument("model", help="bundled model or .geounet file")
+    export.add_argument("--onnx", action="store_true", required=True, help="the format")
+    export.add_argument(
+        "-o", "--out", type=Path, metavar="OUT.onnx", help="the file (default: MODEL.onnx)"
+    )
+    sizes = export.add_mutually_exclusive_group()
+    sizes.add_argument(
+        "--tile",
+        type=int,
+        metavar="N",
+        help="height and width of its input, which Deepness needs fixed (default: 512)",
+    )
+    sizes.add_argument(
+        "--any-size", action="store_true", help="leave batch, height and width of its input free"
+    )
+    export.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    export.set_defaults(run=run_export)
 
 
 def run_list(_args: argparse.Namespace) -> int:
@@ -49,13 +79,26 @@ def run_show(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_export(args: argparse.Namespace) -> int:
+    """Write one model as ONNX."""
+    from geounet.models import load_model
+    from geounet.onnx import save_onnx
+
+    bundle = load_model(args.model)
+    path = args.out or Path(f"{bundle.spec.name}.onnx")
+    save_onnx(path, bundle, side=args.tile, any_size=args.any_size, overwrite=args.overwrite)
+    print(path)
+    return 0
+
+
 def _card(bundle: Bundle) -> Iterator[str]:
     spec, card = bundle.spec, bundle.spec.card
     yield f"{spec.name} {spec.version}: {card.summary}"
     yield f"  file:       {bundle.path}"
     yield f"  sha256:     {bundle.sha256}"
     yield f"  network:    {spec.arch}"
-    yield f"  engines:    {'torch' if bundle.graph is None else 'openvino, torch'}"
+    yield f"  engines:    {_engines(bundle)}"
+    yield f"  tiles:      {_tiles(bundle)}"
     yield f"  bands:      {', '.join(spec.band_names)} ({spec.unit})"
     yield f"  classes:    {spec.classes}"
     yield f"  pixel size: {_pixel_size(spec.pixel_size)}"
@@ -65,6 +108,20 @@ def _card(bundle: Bundle) -> Iterator[str]:
     for title in ("metrics", "provenance"):
         if values := getattr(card, title):
             yield f"\n{title}\n{_table(values)}"
+
+
+def _engines(bundle: Bundle) -> str:
+    if bundle.weights is None:
+        return "openvino"
+    return "torch" if bundle.graph is None else "openvino, torch"
+
+
+def _tiles(bundle: Bundle) -> str:
+    graph = bundle.graph
+    side = None if graph is None or graph.ends is None else graph.ends.side
+    fixed = "" if side is None else f", {side} x {side} pixels"
+    halo = "" if graph is None else f", halo {graph.halo}"
+    return f"{bundle.spec.seam}{halo}{fixed}"
 
 
 def _agreement(spec: ModelSpec) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from geounet.bundle import Bundle
-from geounet.errors import ModelError, OptionError
+from geounet.errors import ModelError, OptionError, OutputError
 from geounet.graph import IMAGE, LOGITS
 from geounet.onnx import schema, wire
 from geounet.onnx.deepness import for_deepness
-from geounet.onnx.load import OURS
+from geounet.onnx.load import OURS, SUFFIX
 from geounet.spec import ModelSpec
+from geounet.staging import Staging, check_outputs
 from geounet.tiling import round_up
 
 PROBABILITIES = "probabilities"
@@ -59,6 +61,35 @@ def export_onnx(bundle: Bundle, *, side: int | None = None, any_size: bool = Fal
         **for_deepness(bundle.spec, side, graph.halo),
     }
     return wire.join([*parts, *(_pair(key, value) for key, value in told.items())])
+
+
+def save_onnx(
+    path: str | Path,
+    bundle: Bundle,
+    *,
+    side: int | None = None,
+    any_size: bool = False,
+    overwrite: bool = False,
+) -> Path:
+    """Write :func:`export_onnx` to a file, which appears under its name only when complete.
+
+    Raises:
+        OptionError: The name does not end in ``.onnx``, or the size cannot be.
+        OutputError: The file exists, or cannot be written.
+        ModelError: As for :func:`export_onnx`.
+    """
+    path = Path(path)
+    if path.suffix.lower() != SUFFIX:
+        raise OptionError(f"-o {path}: end it in {SUFFIX}")
+    check_outputs([path], overwrite=overwrite)
+    content = export_onnx(bundle, side=side, any_size=any_size)
+    with Staging() as staging:
+        try:
+            staging.stage(path).write_bytes(content)
+        except OSError as error:
+            raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+        staging.commit()
+    return path
 
 
 def _checked(side: int | None, stride: int, halo: int) -> int:
