@@ -68,10 +68,12 @@ class _Adapter:
         size = self._ends.side or -1
         batch = self._shape[0] or 1
         image = ops.parameter([batch, bands, size, size], ov.Type.f32)
-        result = self._result()
+        result = self._result().input_value(0)
         self._image.output(0).replace(self._taken(image).output(0))
-        ov.Model([ops.result(result.input_value(0))], [image])  # infers shapes anew
-        scores, kind = self._scores(result.input_value(0))
+        ov.Model([ops.result(result)], [image])  # infers shapes anew
+        while result.get_node().get_type_name() == "Identity":
+            result = result.get_node().input_value(0)
+        scores, kind = self._scores(result)
         model = ov.Model([ops.result(scores)], [image])
         if self._ends.side is None:
             stride = _stride_of(model, batch, bands, stride)
@@ -89,7 +91,7 @@ class _Adapter:
         sure = [k for k in fits if self._shape[_CHANNELS[k]] == count]
         if self._ends.layout is not None:
             sure = [k for k in fits if k == self._ends.layout]
-        if not sure and not fits:
+        if not sure and not self._shape[1] is self._shape[3] is None:
             raise ModelError(
                 f'its input {_told(self._shape)} does not take {count} bands: mend "bands"'
             )

@@ -8,7 +8,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
-from geounet.bands import GRAY, BandSpec, canonical_name, placeholder
+from geounet.bands import (
+    COMMON_NAMES,
+    GRAY,
+    BandSpec,
+    band_number,
+    canonical_name,
+    placeholder,
+)
 from geounet.classes import ClassDef, ClassScheme
 from geounet.errors import GeounetError, ModelError, OptionError
 from geounet.graph import Ends, Graph, Layout, Output
@@ -146,24 +153,24 @@ def graph_of(told: Told, file: OnnxFile) -> Graph:
 def _halo(told: Told, side: int | None, stride: int | None) -> int:
     """The radius, or half of what tiles share, as a multiple of the stride."""
     radius, overlap = _whole(told, "radius", 0), _whole(told, "overlap", 0)
+    step = stride or 1
     if radius is not None and overlap is not None:
         raise OptionError("radius makes tiles exact and overlap blends them: give one of the two")
     if radius is not None and stride is None:
         raise OptionError("radius needs stride, or tiles would not be exact: give both")
-    if radius is not None:
-        halo = round_up(radius, stride or 1)
-    else:
-        asked = (side or _SIDE) // 4 if overlap is None else overlap
-        halo = round_up(asked // 2, stride or 1)
-    key, value = ("overlap", overlap) if radius is None else ("radius", radius)
+    if side and side % step:
+        raise OptionError(f"stride {step}: the graph takes {side} pixels, which is no multiple")
     room = side or math.inf
-    if (radius is None and 4 * halo > room) or 2 * halo >= room:
-        most = "half" if radius is None else "less than half"
-        raise OptionError(
-            f"{key} {value}: the graph takes {side} pixels: give {most} of it at most"
-        )
-    if side and stride and side % stride:
-        raise OptionError(f"stride {stride}: the graph takes {side} pixels, which is no multiple")
+    if radius is not None:
+        halo = round_up(radius, step)
+        if 2 * halo >= room:
+            raise OptionError(f"radius {radius}: too large for the {side} pixels of the graph")
+        return halo
+    if overlap is None:
+        return (side or _SIDE) // 8 // step * step
+    halo = round_up(overlap // 2, step)
+    if 4 * halo > room:
+        raise OptionError(f"overlap {overlap}: more than half of the {side} pixels of the graph")
     return halo
 
 
@@ -201,6 +208,11 @@ def _bands(told: Told) -> list[str]:
         return [GRAY] if bands == 1 else [placeholder(place) for place in range(1, bands + 1)]
     if not (isinstance(bands, list) and bands and all(b and isinstance(b, str) for b in bands)):
         raise OptionError(f'bands {bands!r}: write a list of names, as in ["red", "nir"]')
+    if numbered := [band for band in bands if not canonical_name(band) and band_number(band)]:
+        raise OptionError(
+            f"bands {numbered[0]!r}: a number means other bands on other sensors: write a name, as"
+            f" in {', '.join(COMMON_NAMES)}"
+        )
     return [canonical_name(band) or band for band in bands]
 
 
