@@ -24,6 +24,8 @@ class Cut:
     """Side of a core."""
     engine: EchoEngine
     """With some halo, stride and minibatch."""
+    whole: bool
+    """Whether all tiles are of full size."""
 
 
 @st.composite
@@ -41,4 +43,5 @@ def cuts(draw: Any, labels: int) -> Cut:
             minibatch=draw(st.integers(1, 5)),
             stride=stride,
         ),
+        whole=draw(st.booleans()),
     )

@@ -48,7 +48,9 @@ class Certain:
         return out
 
 
-def strips_of(engine, scene, tile, *, wanted=None, confidence=True, advance=lambda _: None):
+def strips_of(
+    engine, scene, tile, *, wanted=None, confidence=True, advance=lambda _: None, whole=False
+):
     info = scene.info
     grid = TileGrid.cover(
         height=info.height,
@@ -56,6 +58,7 @@ def strips_of(engine, scene, tile, *, wanted=None, confidence=True, advance=lamb
         tile=tile,
         halo=engine.halo,
         stride=engine.stride,
+        whole=whole,
     )
     bands = range(1, len(info.bands) + 1)
     feeds = StripFeeder(scene=scene, bands=bands, grid=grid, wanted=wanted, spread=grid.halo)
@@ -76,7 +79,7 @@ def run(engine, scene, tile, **options):
 def test_identity(cut: Cut) -> None:
     seen = []
     scene = MemoryScene.of(cut.data, valid=cut.valid)
-    labels, percent = run(cut.engine, scene, cut.tile, advance=seen.append)
+    labels, percent = run(cut.engine, scene, cut.tile, advance=seen.append, whole=cut.whole)
     assert np.array_equal(labels, np.where(cut.valid, cut.data[0], NODATA))
     assert np.array_equal(percent, np.where(cut.valid, 100, NODATA))
     assert sum(seen) == cut.valid.size

@@ -23,7 +23,7 @@ from geounet.tiling import TileGrid, mirror_index, round_up
 RNG = np.random.default_rng(7)
 
 
-def run(engine, scene, tile, *, halo=None, stride=None, wanted=None, confidence=False):
+def run(engine, scene, tile, *, halo=None, stride=None, wanted=None, confidence=False, whole=False):
     info = scene.info
     grid = TileGrid.cover(
         height=info.height,
@@ -31,6 +31,7 @@ def run(engine, scene, tile, *, halo=None, stride=None, wanted=None, confidence=
         tile=tile,
         halo=engine.halo if halo is None else halo,
         stride=engine.stride if stride is None else stride,
+        whole=whole,
     )
     bands = range(1, len(info.bands) + 1)
     feeder = StripFeeder(scene=scene, bands=bands, grid=grid, wanted=wanted)
@@ -44,9 +45,33 @@ def run(engine, scene, tile, *, halo=None, stride=None, wanted=None, confidence=
 @given(cut=cuts(labels=200))
 def test_identity(cut: Cut) -> None:
     scene = MemoryScene.of(cut.data, valid=cut.valid)
-    labels, percent = run(cut.engine, scene, cut.tile, confidence=True)
+    labels, percent = run(cut.engine, scene, cut.tile, confidence=True, whole=cut.whole)
     assert np.array_equal(labels, np.where(cut.valid, cut.data[0], NODATA))
     assert np.array_equal(percent, np.where(cut.valid, 100, NODATA))
+
+
+@given(cut=cuts(labels=200))
+def test_tiles_of_full_size_see_the_mirrored_scene(cut: Cut) -> None:
+    """However far they reach beyond it, and no row of it is read twice."""
+    scene = MemoryScene.of(cut.data, valid=cut.valid)
+    height, width = cut.valid.shape
+    engine = cut.engine
+    grid = TileGrid.cover(
+        height=height,
+        width=width,
+        tile=cut.tile,
+        halo=engine.halo,
+        stride=engine.stride,
+        whole=True,
+    )
+    for feed in StripFeeder(scene=scene, bands=(1,), grid=grid):
+        for tile in grid.tiles(feed.row) if feed.data is not None else ():
+            rows = mirror_index(tile.read.row_off, tile.read.row_end, height)
+            cols = mirror_index(tile.read.col_off, tile.read.col_end, width)
+            data, valid = feed.cut(tile)
+            assert np.array_equal(data, cut.data[:, rows][:, :, cols])
+            assert np.array_equal(valid, cut.valid[rows][:, cols])
+    assert sum(window.height for window in scene.reads) == height
 
 
 @pytest.fixture(scope="module")

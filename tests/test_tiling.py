@@ -16,6 +16,7 @@ grids = st.builds(
     tile=st.integers(1, 80),
     halo=st.integers(0, 40),
     stride=st.sampled_from([1, 2, 4, 16]),
+    whole=st.booleans(),
 )
 
 
@@ -42,6 +43,8 @@ def test_read_windows_are_aligned_and_hold_the_halo(grid: TileGrid) -> None:
         assert tile.read.contains(tile.core.grow(grid.halo))
         for value in (tile.read.row_off, tile.read.col_off, tile.read.height, tile.read.width):
             assert value % grid.stride == 0
+        if grid.whole:
+            assert tile.read.height == tile.read.width == grid.tile + 2 * grid.halo
 
 
 @given(size=st.integers(1, 50), left=st.integers(0, 120), right=st.integers(0, 120))
