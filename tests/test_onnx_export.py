@@ -30,7 +30,9 @@ RNG = np.random.default_rng(9)
 def spec_of(arch="unet"):
     """One that clips, and whose mean is far from 0."""
     spec = random_spec(("red", "nir"), classes=3, arch=arch)
-    bands = tuple(replace(b, mean=m, std=s) for b, m, s in zip(spec.bands, (40, -3), (9, 2)))
+    bands = tuple(
+        replace(b, mean=m, std=s) for b, m, s in zip(spec.bands, (40, -3), (9, 2), strict=True)
+    )
     return replace(spec, bands=bands, clip=(-8, 60), plausible=(-500, 500), pixel_size=(8, 12.5))
 
 
@@ -67,7 +69,7 @@ def test_it_is_the_same_model(bundle, tmp_path, any_size: bool) -> None:
     np.testing.assert_allclose(one.logits(x, valid), other.logits(x, valid), atol=1e-4)
 
 
-def test_any_runtime_gives_its_probabilities(bundle, tmp_path) -> None:
+def test_any_runtime_gives_its_probabilities(bundle) -> None:
     model = onnx.load_from_string(export_onnx(bundle, any_size=True))
     onnx.checker.check_model(model, full_check=True)
     assert [i.name for i in model.graph.input] == ["image"]

@@ -389,7 +389,7 @@ def test_segment_info_and_show(tmp_path, capsys) -> None:
 
 def test_what_needs_torch_says_so(tmp_path) -> None:
     bundle = geounet.load_model(write(tmp_path / "m.onnx", NET, SAID))
-    with pytest.raises(ModelError, match="which only OpenVINO runs: give a .geounet file here"):
+    with pytest.raises(ModelError, match=r"which only OpenVINO runs: give a \.geounet file here"):
         bundle.network  # noqa: B018
 
 
@@ -410,5 +410,5 @@ class TestWire:
 
     @pytest.mark.parametrize("content", [b"\x0a\5ab", b"\x08", b"\x0b", b"\x08" + b"\xff" * 11])
     def test_what_is_no_message(self, content) -> None:
-        with pytest.raises(ValueError, match="ends too early|no field|no end"):
+        with pytest.raises(ValueError, match=r"ends too early|no field|no end"):
             list(wire.fields(content))

@@ -17,7 +17,7 @@ from geounet.bands import (
     placeholder,
 )
 from geounet.classes import ClassDef, ClassScheme
-from geounet.errors import GeounetError, ModelError, OptionError
+from geounet.errors import OptionError
 from geounet.graph import Ends, Graph, Layout, Output
 from geounet.onnx.file import OnnxFile
 from geounet.spec import GRAPH, ArchSpec, ModelCard, ModelSpec, Unit
@@ -113,7 +113,7 @@ def spec_of(told: Told, file: OnnxFile, name: str) -> ModelSpec:
         classes=_classes(told),
         pixel_size=_pair(told, "pixel_size"),
         card=ModelCard(
-            summary=_text(told, "summary", f"an ONNX model, {file.files[0].name}"),
+            summary=_text(told, "summary", f"an ONNX model, {name}"),
             data=_text(told, "data", "not known"),
             terms=_text(told, "terms", "not known"),
             limits=_text(told, "limits", "not known"),
@@ -311,8 +311,3 @@ def _finite(value: Any) -> bool:
 def slug(text: str) -> str:
     """A text as the name of a model."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:64].strip("-") or "onnx"
-
-
-def blamed(error: GeounetError, where: str) -> ModelError:
-    """The same error, that says which file it is about."""
-    return ModelError(f"{where}: {error}")

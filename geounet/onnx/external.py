@@ -11,8 +11,8 @@ _ELSEWHERE = 1
 _LARGEST = (1 << 31) - 1
 
 
-def inlined(content: bytes, path: Path) -> tuple[bytes, tuple[Path, ...]]:
-    """The model with all weights inside, and the files beside it that held them.
+def inlined(content: bytes, path: Path) -> tuple[bytes, dict[Path, bytes]]:
+    """The model with all weights inside, and the content of the files beside it.
 
     Only files in the folder of the model are read, and only for the weights of its graph.
 
@@ -21,7 +21,7 @@ def inlined(content: bytes, path: Path) -> tuple[bytes, tuple[Path, ...]]:
         ValueError: The bytes are no model.
     """
     if not _refers(content):
-        return content, ()
+        return content, {}
     reader = _Reader(path)
     parts: list[wire.Bytes] = []
     for field in wire.fields(content):
@@ -35,7 +35,7 @@ def inlined(content: bytes, path: Path) -> tuple[bytes, tuple[Path, ...]]:
     whole = wire.join(parts)
     if _refers(whole):
         raise ModelError(f"{path} keeps data of its nodes in other files: save it with all inside")
-    return whole, tuple(reader.files)
+    return whole, reader.files
 
 
 class _Reader:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from geounet.errors import ModelError
@@ -31,8 +32,8 @@ class OnnxFile:
 
     content: bytes
     """The model, with all of its weights inside."""
-    files: tuple[Path, ...]
-    """The file, and those that held weights of it."""
+    hashes: Mapping[Path, str]
+    """SHA-256 of the file, and of those that held weights of it."""
     image: Value
     """The only input that is no weight."""
     outputs: tuple[Value, ...]
@@ -57,7 +58,7 @@ def read_onnx(path: Path) -> OnnxFile:
         nodes = len(wire.many(graph, schema.NODE))
         props = wire.many(content, schema.METADATA)
         metadata = {wire.text(p, schema.KEY): wire.text(p, schema.VALUE) for p in props}
-        content, beside = inlined(content, path)
+        whole, beside = inlined(content, path)
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"{path} is no ONNX model, or was cut short ({error}): get it again"
@@ -71,8 +72,8 @@ def read_onnx(path: Path) -> OnnxFile:
             f"{path} takes {len(images)} inputs ({names[:120]}): export one that takes one image"
         )
     return OnnxFile(
-        content=content,
-        files=(path, *beside),
+        content=whole,
+        hashes={file: sha256(data).hexdigest() for file, data in {path: content, **beside}.items()},
         image=images[0],
         outputs=outputs,
         metadata=metadata,

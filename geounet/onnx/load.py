@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from geounet.bundle import Bundle
@@ -33,30 +35,39 @@ def load_onnx(path: str | Path) -> Bundle:
             where.
     """
     path = Path(path)
-    beside: Path | None = path if path.suffix.lower() == DESCRIPTION else None
-    told = {} if beside is None else _read(beside)
-    if beside is None:
-        file = path
-    else:
-        file = beside.parent / str(told.get("file", beside.name.removesuffix(DESCRIPTION)))
-    onnx = read_onnx(file)
-    if beside is None and (other := path.with_name(path.name + DESCRIPTION)).is_file():
-        beside, told = other, _read(other)
+    said = _read(path) if path.suffix.lower() == DESCRIPTION else None
+    if said is not None:
+        path = path.parent / str(said.told.get("file", path.name.removesuffix(DESCRIPTION)))
+    file = read_onnx(path)
+    beside = path.with_name(path.name + DESCRIPTION)
+    if said is None and beside.is_file():
+        said = _read(beside)
     try:
-        told = {**_inside(onnx), **told}
-        spec = spec_of(told, onnx, slug(file.stem))
-        graph = graph_of(told, onnx)
+        told = {**_inside(file), **({} if said is None else said.told)}
+        spec, graph = spec_of(told, file, slug(path.stem)), graph_of(told, file)
     except OptionError as error:
-        raise ModelError(_advice(file, beside, error)) from error
-    files = (*onnx.files, *([] if beside is None else [beside]))
-    return Bundle(spec=spec, weights=None, graph=graph, sha256=_hash(files), path=str(file))
+        raise ModelError(_advice(path, said, error)) from error
+    hashes = dict(file.hashes) | ({} if said is None else {said.path: _sha256(said.content)})
+    return Bundle(spec=spec, weights=None, graph=graph, sha256=_together(hashes), path=str(path))
 
 
-def _read(path: Path) -> Told:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Said:
+    """A JSON about an ONNX file."""
+
+    path: Path
+    content: bytes
+    told: Told
+
+
+def _read(path: Path) -> _Said:
     try:
-        return read_description(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"{path}: cannot be read ({error}): check the path") from error
+        content = path.read_bytes()
+        return _Said(path=path, content=content, told=read_description(content.decode()))
+    except OSError as error:
+        raise ModelError(f"{path}: cannot be read ({error.strerror}): check the path") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path}: it is no JSON: write it as UTF-8") from error
     except OptionError as error:
         raise ModelError(f"{path}: {error}") from error
 
@@ -68,16 +79,22 @@ def _inside(file: OnnxFile) -> Told:
     return from_deepness(file) if MARK in file.metadata else {}
 
 
-def _advice(file: Path, beside: Path | None, error: OptionError) -> str:
-    where = beside or file.with_name(file.name + DESCRIPTION)
-    missing = "missing" in str(error)
-    return f"{file}: {error}, in {where}" if missing else f"{file}: {error} (in {where})"
+def _advice(path: Path, said: _Said | None, error: OptionError) -> str:
+    """The error, and in which file it is to be mended."""
+    if said is not None:
+        return f"{path}: {error}, in {said.path}"
+    if "is missing" in str(error):
+        return f"{path}: {error}, in {path}{DESCRIPTION}"
+    return f"{path}: {error}"
 
 
-def _hash(files: tuple[Path, ...]) -> str:
-    """SHA-256 of the file; of the lines that ``sha256sum`` prints, where there are several."""
-    hashes = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    if len(files) == 1:
-        return hashes[0]
-    lines = (f"{digest}  {file.name}\n" for digest, file in zip(hashes, files, strict=True))
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def _together(hashes: Mapping[Path, str]) -> str:
+    """The hash of the file; of the lines that ``sha256sum`` prints, where there are several."""
+    if len(hashes) == 1:
+        return next(iter(hashes.values()))
+    lines = "".join(f"{digest}  {file.name}\n" for file, digest in hashes.items())
+    return _sha256(lines.encode())
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
