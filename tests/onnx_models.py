@@ -52,39 +52,10 @@ class Net:
 
     def model(self, **metadata: object):
         """The ONNX model."""
-        nodes, at = [], "image"
-
-        def add(op: str, *inputs: str, **attributes: object) -> str:
-            name = f"{op.lower()}{len(nodes)}"
-            nodes.append(helper.make_node(op, inputs, [name], **attributes))
-            return name
-
-        if self.layout == "NHWC":
-            at = add("Transpose", at, perm=[0, 3, 1, 2])
-        if self.kind != "float32":
-            at = add("Cast", at, to=TensorProto.FLOAT)
-        if self.deep:
-            at = add("MaxPool", at, kernel_shape=[2, 2], strides=[2, 2])
-        pads = [1] * 4 if self.deep else [0] * 4
-        at = add("Conv", at, "weight", "bias", pads=pads)
-        if self.deep:
-            at = add("Resize", at, "", "scales", mode="nearest")
-        out_kind, shape = TensorProto.FLOAT, [self.batch, self.classes, *self.size]
-        if self.end in ("softmax", "sigmoid"):
-            at = add(self.end.capitalize(), at, **({"axis": 1} if self.end == "softmax" else {}))
-        if self.end.startswith("argmax"):
-            kept = self.end != "argmax"
-            at = add("ArgMax", at, axis=1, keepdims=int(kept))
-            out_kind, shape = TensorProto.INT64, [self.batch, *([1] if kept else []), *self.size]
-            if self.end == "argmax-float":
-                at, out_kind = add("Cast", at, to=TensorProto.FLOAT), TensorProto.FLOAT
-        if self.flat:
-            at, shape = add("Squeeze", at, "axis"), [self.batch, *self.size]
-        if self.layout == "NHWC" and len(shape) == 4:
-            at = add("Transpose", at, perm=[0, 2, 3, 1])
-            shape = [shape[0], *shape[2:], shape[1]]
-        add("Identity", at)
-        nodes[-1].output[0] = "classes"
+        nodes = _Nodes()
+        kind, shape = self._write(nodes)
+        nodes.add("Identity")
+        nodes.all[-1].output[0] = "classes"
         sizes = [self.bands, *self.size] if self.layout == "NCHW" else [*self.size, self.bands]
         weights = {
             "weight": self.weight,
@@ -92,17 +63,64 @@ class Net:
             "axis": np.array([1]),
             "scales": np.array([1, 1, 2, 2], np.float32),
         }
-        used = {name for node in nodes for name in node.input}
+        used = {name for node in nodes.all for name in node.input}
         graph = helper.make_graph(
-            nodes,
+            nodes.all,
             "tiny",
             [helper.make_tensor_value_info("image", KINDS[self.kind], [self.batch, *sizes])],
-            [helper.make_tensor_value_info("classes", out_kind, shape)],
+            [helper.make_tensor_value_info("classes", kind, shape)],
             [numpy_helper.from_array(v, k) for k, v in weights.items() if k in used],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
         helper.set_model_props(model, {k: json.dumps(v) for k, v in metadata.items()})
         return model
+
+    def _write(self, nodes: _Nodes) -> tuple[int, list[int | str]]:
+        """The network; type and shape of its result."""
+        if self.layout == "NHWC":
+            nodes.add("Transpose", perm=[0, 3, 1, 2])
+        if self.kind != "float32":
+            nodes.add("Cast", to=TensorProto.FLOAT)
+        if self.deep:
+            nodes.add("MaxPool", kernel_shape=[2, 2], strides=[2, 2])
+        nodes.add("Conv", "weight", "bias", pads=[1] * 4 if self.deep else [0] * 4)
+        if self.deep:
+            nodes.add("Resize", "", "scales", mode="nearest")
+        kind, shape = self._finish(nodes)
+        if self.flat:
+            nodes.add("Squeeze", "axis")
+            shape = [self.batch, *self.size]
+        if self.layout == "NHWC" and len(shape) == 4:
+            nodes.add("Transpose", perm=[0, 2, 3, 1])
+            shape = [shape[0], *shape[2:], shape[1]]
+        return kind, shape
+
+    def _finish(self, nodes: _Nodes) -> tuple[int, list[int | str]]:
+        if self.end == "softmax":
+            nodes.add("Softmax", axis=1)
+        if self.end == "sigmoid":
+            nodes.add("Sigmoid")
+        if not self.end.startswith("argmax"):
+            return TensorProto.FLOAT, [self.batch, self.classes, *self.size]
+        kept = self.end != "argmax"
+        nodes.add("ArgMax", axis=1, keepdims=int(kept))
+        shape = [self.batch, *([1] if kept else []), *self.size]
+        if self.end != "argmax-float":
+            return TensorProto.INT64, shape
+        nodes.add("Cast", to=TensorProto.FLOAT)
+        return TensorProto.FLOAT, shape
+
+
+class _Nodes:
+    """A chain of nodes."""
+
+    def __init__(self) -> None:
+        self.all, self._at = [], "image"
+
+    def add(self, op: str, *inputs: str, **attributes: object) -> None:
+        name = f"{op.lower()}{len(self.all)}"
+        self.all.append(helper.make_node(op, [self._at, *inputs], [name], **attributes))
+        self._at = name
 
 
 def write(path, net=None, described=None, **metadata):

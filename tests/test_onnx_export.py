@@ -1,4 +1,4 @@
-"""A bundle as one ONNX file: the same classes here, in onnx's own runtime, and as Deepness would."""
+"""A bundle as one ONNX file: the same classes here, in another runtime, and in Deepness."""
 
 from __future__ import annotations
 

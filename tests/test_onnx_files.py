@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -187,6 +189,7 @@ SAYINGS = {
     "mean": ({**SAID, "mean": [1, 2]}, "mean: write one number, or one for each of 3 bands"),
     "std": ({**SAID, "std": 0}, "std > 0"),
     "nan": ({**SAID, "std": float("nan")}, "std: write one number"),
+    "large": ({**SAID, "mean": 10**400}, "mean: write one number"),
     "unit": ({**SAID, "unit": "metre"}, "unit 'metre': choose reflectance, dB or any"),
     "list": ({**SAID, "unit": ["any"]}, r"unit \['any'\]: choose"),
     "clip": ({**SAID, "clip": [1, 0]}, "clip range 1.*is empty"),
@@ -229,6 +232,15 @@ def test_json_that_is_none(tmp_path, text: str) -> None:
     path = write(tmp_path / "m.onnx", NET)
     (tmp_path / "m.onnx.json").write_text(text)
     refused(path, "it is no JSON")
+
+
+def test_every_key_is_documented() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "onnx.md").read_text(encoding="utf-8")
+    told = {key for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for key in
+            re.findall(r"`(\w+)`", row)}  # fmt: skip
+    assert told == set(KEYS)
+    for example in re.findall(r"```json\n(.*?)```", text, re.DOTALL):
+        assert read_description(example)
 
 
 def test_every_key_is_told() -> None:
@@ -278,7 +290,7 @@ class TestBadFiles:
     def test_a_detector(self, tmp_path) -> None:
         model = NET.model()
         for name in ("boxes", "scores"):
-            model.graph.node.append(helper.make_node("ReduceMean", ["conv0"], [name]))
+            model.graph.node.append(helper.make_node("ReduceMean", ["image"], [name]))
             model.graph.output.append(helper.make_tensor_value_info(name, 1, None))
         (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
         (tmp_path / "m.onnx.json").write_text(json.dumps(SAID))

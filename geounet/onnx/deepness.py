@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from geounet.errors import OptionError
-from geounet.onnx.describe import Told
 from geounet.onnx.file import OnnxFile
+from geounet.onnx.told import Told
 from geounet.spec import ModelSpec
 
 MARK = "model_type"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from geounet.bands import (
@@ -19,7 +19,21 @@ from geounet.bands import (
 from geounet.classes import ClassDef, ClassScheme
 from geounet.errors import OptionError
 from geounet.graph import Ends, Graph, Layout, Output
+from geounet.legend import PALETTE
 from geounet.onnx.file import OnnxFile
+from geounet.onnx.told import (
+    Told,
+    choice,
+    each,
+    flag,
+    mapping,
+    needed,
+    number,
+    pair,
+    text,
+    typed,
+    whole,
+)
 from geounet.spec import GRAPH, ArchSpec, ModelCard, ModelSpec, Unit
 from geounet.tiling import round_up
 
@@ -52,15 +66,9 @@ KEYS: Mapping[str, str] = {
 }
 """Every key of the JSON."""
 
-COLORS = ("#d9d2c3", "#1f78b4", "#33a02c", "#e6ab02", "#e31a1c", "#6a3d9a", "#b15928", "#17becf")
-"""Of classes without one, by their place; the first is a calm background."""
-
 _EVERYTHING = (-3.0e38, 3.0e38)  # all of float32, nearly
 _PLAUSIBLE = {"reflectance": (-0.1, 2.0), "dB": (-60.0, 20.0), "any": _EVERYTHING}
 _SIDE = 512  # of blended tiles of a graph that takes any
-
-Told = Mapping[str, Any]
-"""Key of :data:`KEYS` -> what JSON says."""
 
 
 def read_description(text: str) -> Told:
@@ -80,45 +88,44 @@ def read_description(text: str) -> Told:
     return told
 
 
-def spec_of(told: Told, file: OnnxFile, name: str) -> ModelSpec:
+def spec_of(told: Told, name: str) -> ModelSpec:
     """The model that is described.
 
     Args:
         told: What is said about it.
-        file: The graph.
-        name: Where it has none.
+        name: Its name, where none is said.
 
     Raises:
         OptionError: Something is missing or cannot be; the message names the key.
     """
     exact = "radius" in told
-    unit = _choice(told, "unit", get_args(Unit), "any")
+    unit = choice(told, "unit", get_args(Unit), "any")
     names = _bands(told)
     return ModelSpec(
-        name=_text(told, "name", name),
-        version=_text(told, "version", "0"),
+        name=text(told, "name", name),
+        version=text(told, "version", "0"),
         arch=ArchSpec(name=GRAPH),
         bands=tuple(
             BandSpec(name=band, mean=mean, std=std)
             for band, mean, std in zip(
                 names,
-                _each(told, "mean", 0.0, len(names)),
-                _each(told, "std", 1.0, len(names)),
+                each(told, "mean", 0.0, len(names)),
+                each(told, "std", 1.0, len(names)),
                 strict=True,
             )
         ),
         unit=unit,
-        clip=_pair(told, "clip") or _EVERYTHING,
-        plausible=_pair(told, "plausible") or _PLAUSIBLE[unit],
+        clip=pair(told, "clip") or _EVERYTHING,
+        plausible=pair(told, "plausible") or _PLAUSIBLE[unit],
         classes=_classes(told),
-        pixel_size=_pair(told, "pixel_size"),
+        pixel_size=pair(told, "pixel_size"),
         card=ModelCard(
-            summary=_text(told, "summary", f"an ONNX model, {name}"),
-            data=_text(told, "data", "not known"),
-            terms=_text(told, "terms", "not known"),
-            limits=_text(told, "limits", "not known"),
-            metrics=_mapping(told, "metrics"),
-            provenance=_mapping(told, "provenance"),
+            summary=text(told, "summary", f"an ONNX model, {name}"),
+            data=text(told, "data", "not known"),
+            terms=text(told, "terms", "not known"),
+            limits=text(told, "limits", "not known"),
+            metrics=mapping(told, "metrics"),
+            provenance=mapping(told, "provenance"),
         ),
         seam="exact" if exact else "blend",
     )
@@ -131,8 +138,8 @@ def graph_of(told: Told, file: OnnxFile) -> Graph:
         OptionError: As for :func:`spec_of`.
     """
     side = _side(file)
-    stride = _whole(told, "stride", 1)
-    threshold = _number(told, "threshold", 0.5)
+    stride = whole(told, "stride", 1)
+    threshold = number(told, "threshold", 0.5)
     if not 0 < threshold < 1:
         raise OptionError(f"threshold {threshold:g}: give a probability between 0 and 1")
     return Graph(
@@ -140,19 +147,19 @@ def graph_of(told: Told, file: OnnxFile) -> Graph:
         stride=1 if side and stride is None else stride,
         halo=_halo(told, side, stride),
         ends=Ends(
-            layout=_choice(told, "layout", get_args(Layout), None),
-            output=_choice(told, "output", get_args(Output), None),
+            layout=choice(told, "layout", get_args(Layout), None),
+            output=choice(told, "output", get_args(Output), None),
             output_name=_output_name(told, file),
             threshold=threshold,
             side=side,
-            normalizes=_flag(told, "normalizes"),
+            normalizes=flag(told, "normalizes"),
         ),
     )
 
 
 def _halo(told: Told, side: int | None, stride: int | None) -> int:
     """The radius, or half of what tiles share, as a multiple of the stride."""
-    radius, overlap = _whole(told, "radius", 0), _whole(told, "overlap", 0)
+    radius, overlap = whole(told, "radius", 0), whole(told, "overlap", 0)
     step = stride or 1
     if radius is not None and overlap is not None:
         raise OptionError("radius makes tiles exact and overlap blends them: give one of the two")
@@ -203,11 +210,11 @@ def _other_side(shape: Sequence[int | None]) -> list[int | None]:
 
 
 def _bands(told: Told) -> list[str]:
-    bands = _needed(told, "bands", 'as in ["red", "green", "blue"], or how many')
+    bands = needed(told, "bands", 'as in ["red", "green", "blue"], or how many')
     if type(bands) is int and 1 <= bands <= 1000:
         return [GRAY] if bands == 1 else [placeholder(place) for place in range(1, bands + 1)]
     if not (isinstance(bands, list) and bands and all(b and isinstance(b, str) for b in bands)):
-        raise OptionError(f'bands {bands!r}: write a list of names, as in ["red", "nir"]')
+        raise OptionError(f'bands {bands!r:.80}: write a list of names, as in ["red", "nir"]')
     if numbered := [band for band in bands if not canonical_name(band) and band_number(band)]:
         raise OptionError(
             f"bands {numbered[0]!r}: a number means other bands on other sensors: write a name, as"
@@ -217,7 +224,7 @@ def _bands(told: Told) -> list[str]:
 
 
 def _classes(told: Told) -> ClassScheme:
-    classes = _needed(told, "classes", 'as in ["land", "water"]')
+    classes = needed(told, "classes", 'as in ["land", "water"]')
     if not isinstance(classes, list):
         raise OptionError('classes: write a list of names, as in ["land", "water"]')
     return ClassScheme(classes=tuple(_class(place, c) for place, c in enumerate(classes)))
@@ -229,83 +236,22 @@ def _class(place: int, told: Any) -> ClassDef:
         told = {"name": told}
     if not isinstance(told, dict) or not {"name"} <= set(told) <= keys or not told["name"]:
         raise OptionError(
-            f'class {told!r}: write its name, or {{"code": 0, "name": "land", "color": "#d9d2c3"}}'
+            f'class {told!r:.80}: write its name, or {{"code": 0, "name": "land", "color":'
+            ' "#d9d2c3"}'
         )
-    color = COLORS[place % len(COLORS)]
+    color = PALETTE[place % len(PALETTE)]
     return ClassDef(**{"code": place, "color": color, **told, "name": str(told["name"])})
-
-
-def _needed(told: Told, key: str, example: str) -> Any:
-    if key not in told:
-        raise OptionError(f"{key} is missing: write {json.dumps(key)}, {example}")
-    return told[key]
-
-
-def _choice(told: Told, key: str, choices: Sequence[str], default: Any) -> Any:
-    value = told.get(key, default)
-    if value not in (*choices, default):
-        raise OptionError(f"{key} {value!r}: choose {', '.join(choices[:-1])} or {choices[-1]}")
-    return value
-
-
-def _text(told: Told, key: str, default: str) -> str:
-    return str(_typed(told, key, default, lambda v: isinstance(v, str) and v != "", "a text"))
-
-
-def _mapping(told: Told, key: str) -> Any:
-    return _typed(told, key, {}, lambda v: isinstance(v, dict), "an object")
-
-
-def _flag(told: Told, key: str) -> bool:
-    return bool(_typed(told, key, None, lambda v: isinstance(v, bool), "true or false"))
-
-
-def _number(told: Told, key: str, default: float) -> float:
-    return float(_typed(told, key, default, _finite, "a number"))
-
-
-def _whole(told: Told, key: str, least: int) -> int | None:
-    what = f"a whole number from {least} to 100000"
-    found = _typed(told, key, None, lambda v: type(v) is int and least <= v <= 100_000, what)
-    return None if found is None else int(found)
-
-
-def _pair(told: Told, key: str) -> tuple[float, float] | None:
-    def right(value: Any) -> bool:
-        return isinstance(value, list) and len(value) == 2 and all(map(_finite, value))
-
-    found = _typed(told, key, None, right, "two numbers, as in [0, 1]")
-    return None if found is None else (float(found[0]), float(found[1]))
-
-
-def _each(told: Told, key: str, default: float, count: int) -> list[float]:
-    value = told.get(key, default)
-    values = value if isinstance(value, list) else [value] * count
-    if len(values) != count or not all(map(_finite, values)):
-        raise OptionError(f"{key}: write one number, or one for each of {count} bands")
-    return [float(v) for v in values]
 
 
 def _output_name(told: Told, file: OnnxFile) -> str | None:
     names = [value.name for value in file.outputs]
-    chosen = _typed(told, "output_name", None, lambda v: v in names, f"one of {', '.join(names)}")
+    chosen = typed(told, "output_name", None, lambda v: v in names, f"one of {', '.join(names)}")
     if chosen is None and len(names) > 1:
         raise OptionError(
             f"it has {len(names)} outputs ({', '.join(names)[:160]}): write which gives the classes"
             ' as "output_name"; a detector has none that does'
         )
     return None if chosen is None else str(chosen)
-
-
-def _typed(told: Told, key: str, default: Any, right: Callable[[Any], bool], what: str) -> Any:
-    value = told.get(key, default)
-    if key in told and not right(value):
-        raise OptionError(f"{key} {value!r}: write {what}")
-    return value
-
-
-def _finite(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
 
 
 def slug(text: str) -> str:

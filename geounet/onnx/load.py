@@ -10,8 +10,9 @@ from pathlib import Path
 from geounet.bundle import Bundle
 from geounet.errors import ModelError, OptionError
 from geounet.onnx.deepness import MARK, from_deepness
-from geounet.onnx.describe import Told, graph_of, read_description, slug, spec_of
+from geounet.onnx.describe import graph_of, read_description, slug, spec_of
 from geounet.onnx.file import OnnxFile, read_onnx
+from geounet.onnx.told import Told
 
 SUFFIX = ".onnx"
 DESCRIPTION = ".json"
@@ -44,7 +45,7 @@ def load_onnx(path: str | Path) -> Bundle:
         said = _read(beside)
     try:
         told = {**_inside(file), **({} if said is None else said.told)}
-        spec, graph = spec_of(told, file, slug(path.stem)), graph_of(told, file)
+        spec, graph = spec_of(told, slug(path.stem)), graph_of(told, file)
     except OptionError as error:
         raise ModelError(_advice(path, said, error)) from error
     hashes = dict(file.hashes) | ({} if said is None else {said.path: _sha256(said.content)})
