@@ -18,7 +18,7 @@ _STRIDES = (1, 2, 4, 8, 16, 32, 64, 128)
 _TRIAL = 384  # pixels, about; small images vanish in what pools them
 _CHANNELS = {"NCHW": 1, "NHWC": 3}
 _TO_NCHW, _TO_NHWC = [0, 3, 1, 2], [0, 2, 3, 1]
-_PASSING = {"Convert", "Transpose", "Reshape", "Squeeze", "Unsqueeze"}
+_PASSING = {"Convert", "Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze"}
 _TOLD: dict[str, Output] = {
     "Softmax": "probabilities",
     "Sigmoid": "probabilities",

@@ -51,6 +51,7 @@ class OpenVinoEngine:
         self._network = read(self._core, bundle, graph)
         self._halo = round_up(graph.halo, self._network.stride)
         self._spec, self._path = bundle.spec, bundle.path
+        self._has_weights = bundle.weights is not None
         self._normalizer = normalizer
         self._compiled: dict[tuple[Wanted, np.dtype[Any]], ov.CompiledModel] = {}
 
@@ -125,16 +126,10 @@ class OpenVinoEngine:
         size = self._network.batch
         done = []
         for start in range(0, len(tiles), size):
-            part = np.arange(start, start + size).clip(max=len(tiles) - 1)
-            inputs = (
-                (tiles[start][None], valid[start][None])
-                if size == 1
-                else (
-                    tiles[part],
-                    valid[part],
-                )
-            )
-            found = self._infer(model, np.ascontiguousarray(inputs[0]), inputs[1][:, None])
+            some, mask = tiles[start : start + size], valid[start : start + size, None]
+            if short := size - len(some):
+                some, mask = (np.concatenate([x, x[-1:].repeat(short, 0)]) for x in (some, mask))
+            found = self._infer(model, *map(np.ascontiguousarray, (some, mask)))
             done.append([values[: len(tiles) - start] for values in found])
         if len(done) == 1:
             return done[0]
@@ -144,13 +139,18 @@ class OpenVinoEngine:
         self, model: ov.CompiledModel, tiles: NDArray[Any], valid: NDArray[np.bool_]
     ) -> list[NDArray[Any]]:
         try:
-            found = model((tiles, np.ascontiguousarray(valid)), share_inputs=True)
+            found = model((tiles, valid), share_inputs=True)
         except RuntimeError as error:
             raise DeviceError(
                 f"OpenVINO cannot compute a tile of {valid.shape[2]} x {valid.shape[3]} pixels"
-                f" ({line(error)}): pass a smaller --tile, or --engine torch"
+                f" ({line(error)}): {self._remedy()}"
             ) from error
         return [found[output] for output in model.outputs]
+
+    def _remedy(self) -> str:
+        if self._network.side is not None:
+            return "export the graph for smaller images"
+        return "pass a smaller --tile" + (", or --engine torch" if self._has_weights else "")
 
     def _model(self, wanted: Wanted, dtype: np.dtype[Any]) -> ov.CompiledModel:
         key = wanted, dtype

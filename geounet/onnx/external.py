@@ -8,6 +8,7 @@ from geounet.errors import ModelError
 from geounet.onnx import schema, wire
 
 _ELSEWHERE = 1
+_FILE = b"location"  # in every tensor whose data lie elsewhere
 _LARGEST = (1 << 31) - 1
 
 
@@ -20,7 +21,7 @@ def inlined(content: bytes, path: Path) -> tuple[bytes, dict[Path, bytes]]:
         ModelError: Such a file is missing, too short, or in another place.
         ValueError: The bytes are no model.
     """
-    if not _refers(content):
+    if _FILE not in content or not _refers(content):
         return content, {}
     reader = _Reader(path)
     parts: list[wire.Bytes] = []
