@@ -186,6 +186,11 @@ SAYINGS = {
     "class": ({**SAID, "classes": ["a", {"nam": "b"}]}, "class .*: write its name"),
     "code": ({**SAID, "classes": ["a", {"name": "b", "code": 255}]}, "codes are 0 to 254"),
     "color": ({**SAID, "classes": ["a", {"name": "b", "color": "red"}]}, "write it as #rrggbb"),
+    "color of another type": (
+        {**SAID, "classes": ["a", {"name": "b", "color": 7}]},
+        "class .*: write its name, or .code",
+    ),
+    "no name": ({**SAID, "classes": ["a", {"name": ""}]}, "class .*: write its name"),
     "mean": ({**SAID, "mean": [1, 2]}, "mean: write one number, or one for each of 3 bands"),
     "std": ({**SAID, "std": 0}, "std > 0"),
     "nan": ({**SAID, "std": float("nan")}, "std: write one number"),

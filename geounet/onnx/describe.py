@@ -234,7 +234,8 @@ def _class(place: int, told: Any) -> ClassDef:
     keys = {"code", "name", "color"}
     if isinstance(told, str):
         told = {"name": told}
-    if not isinstance(told, dict) or not {"name"} <= set(told) <= keys or not told["name"]:
+    right = isinstance(told, dict) and {"name"} <= set(told) <= keys and told["name"]
+    if not (right and isinstance(told.get("color", ""), str)):
         raise OptionError(
             f'class {told!r:.80}: write its name, or {{"code": 0, "name": "land", "color":'
             ' "#d9d2c3"}'
