@@ -188,7 +188,7 @@ SAYINGS = {
     "color": ({**SAID, "classes": ["a", {"name": "b", "color": "red"}]}, "write it as #rrggbb"),
     "color of another type": (
         {**SAID, "classes": ["a", {"name": "b", "color": 7}]},
-        "class .*: write its name, or .code",
+        "class .*: write its name",
     ),
     "no name": ({**SAID, "classes": ["a", {"name": ""}]}, "class .*: write its name"),
     "mean": ({**SAID, "mean": [1, 2]}, "mean: write one number, or one for each of 3 bands"),
