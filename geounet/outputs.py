@@ -226,7 +226,8 @@ class _ClassPolygons:
             geometry_type="MultiPolygon" if tracing.multi else "Polygon",
         )
         # while the network computes
-        get_ready(tracing.geobox.shape[0] * tracing.geobox.shape[1], say, wait=False)
+        height, width = tracing.geobox.shape
+        get_ready(height * width, say, tracing, wait=False)
         self._layer = open_layer(path, layout)
 
     def write(self, strip: Strip) -> None:

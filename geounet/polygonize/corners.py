@@ -77,13 +77,13 @@ def mark_corners(labels: Any, marks: Any) -> int:
 
 
 @jit()
-def link_corners(  # noqa: C901, PLR0912  one pass over the corners in their order
+def link_corners(  # noqa: C901, PLR0912, PLR0913  one pass over the corners in their order
     labels: Any, marks: Any, words: Any, row: int, corners: Any, last: Any, ports: Any, notches: Any
 ) -> int:
     """Fill in the corners of a band from the top left, and what is next to each.
 
     A link is a corner, or a *port* where a border crosses the upper or the lower end of the band:
-    port p is written as ``len(corners) + p``; the upper ones are the columns, the lower ones follow.
+    port p is written as ``len(corners) + p``; the upper ones are the columns, then the lower ones.
 
     Args:
         labels: Of the band.
