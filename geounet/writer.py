@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from geounet.cog import (
 )
 from geounet.errors import OutputError
 from geounet.gdalenv import write_env
+from geounet.hushed import hushed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +115,7 @@ class StripWriter:
 def _tags(layout: RasterLayout) -> GDALTags:
     """What GDAL writes into a GeoTIFF of this layout, learnt from one of a pixel."""
     crs = layout.geobox.crs
-    with write_env(), warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with write_env(), hushed(NotGeoreferencedWarning), MemoryFile() as memory:
         with memory.open(
             driver="GTiff",
             height=1,
@@ -143,8 +142,7 @@ def lost_crs(geobox: GeoBox) -> str | None:
         return None
     wkt: str = geobox.crs.to_wkt()
     one = {"width": 1, "height": 1, "count": 1, "dtype": "uint8", "transform": geobox.affine}
-    with write_env(), warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with write_env(), hushed(NotGeoreferencedWarning), MemoryFile() as memory:
         with memory.open(driver="GTiff", crs=wkt, **one):
             pass
         with memory.open() as dataset:
