@@ -1,6 +1,6 @@
-"""Measures ``geounet segment``: exactness, peak memory, speed, engines. Run by ``make bench``.
+"""Measures ``geounet segment``: exactness, memory, speed, engines, COG. Run by ``make bench``.
 
-    python benchmarks/segment.py [exactness] [memory] [speed] [engines] [--model water-ms]
+    python benchmarks/segment.py [exactness] [memory] [speed] [engines] [cog] [--model water-ms]
 
 Prints Markdown. See ``benchmarks/README.md`` for how to read it.
 """
@@ -14,11 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import rasterio
+import rasterio.shutil
+from odc.geo.geobox import GeoBox
 from scenes import make_scene
 
 from geounet.engine import ModelEngine
@@ -31,6 +33,7 @@ from geounet.scene import MemoryScene, open_scene
 from geounet.spec import ModelSpec
 from geounet.stitch import segment_strip
 from geounet.tiling import TileGrid, mirror_index, round_up
+from geounet.writer import RasterLayout, StripWriter
 
 SAMPLE = {"flood-s1": "flood_s1.tif"}
 """Sample scene by model; the multispectral one otherwise."""
@@ -200,7 +203,63 @@ def speed(model: str, folder: Path, size: int, runs: int = 5) -> None:
         print(f"| {name} | {_spread(values)} |")
 
 
-def _spread(values: list[float]) -> str:
+def cog(model: str, folder: Path, size: int, runs: int = 5) -> None:
+    """A class map into a COG: in one pass, and by GDAL's driver from a finished GeoTIFF."""
+    scene = make_scene(folder / "cog.in.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
+    segment_child(scene, folder / "cog.labels.tif", "-m", model, "--no-polygons")
+    labels = read_labels(folder / "cog.labels.tif")
+    geobox = open_scene(scene).info.geobox
+    found: dict[str, list[tuple[float, float, float]]] = {}
+    for _ in range(runs):
+        for name, write in (("in one pass", _one_pass), ("GDAL's driver", _two_passes)):
+            out, cpu = folder / "cog.out.tif", time.process_time()
+            waited = write(labels, geobox, out, folder / "cog.scratch")
+            cpu = time.process_time() - cpu
+            found.setdefault(name, []).append((cpu, waited, out.stat().st_size / 1e6))
+            out.unlink()
+    print(f"\n## COG: {model}, {size} x {size}, {runs} interleaved runs\n")
+    print("| made | CPU s | s after the last strip | CPU over one pass | MB |")
+    print("|---|---|---|---|---|")
+    for name, each in found.items():
+        cpus, waits, sizes = zip(*each, strict=True)
+        ratios = [a / b[0] for a, b in zip(cpus, found["in one pass"], strict=True)]
+        print(
+            f"| {name} | {_spread(cpus)} | {_spread(waits)} | {_spread(ratios)} | {sizes[0]:.2f} |"
+        )
+
+
+def _one_pass(labels: np.ndarray, geobox: GeoBox, out: Path, scratch: Path) -> float:
+    """Write strips; gives the seconds after the last one."""
+    layout = RasterLayout(geobox=geobox, georeferenced=True, description="class", resampling="MODE")
+    writer = StripWriter(out, scratch, layout)
+    for row in range(0, len(labels), 1024):
+        writer.write(labels[row : row + 1024])
+    start = time.perf_counter()
+    writer.finish()
+    return time.perf_counter() - start
+
+
+def _two_passes(labels: np.ndarray, geobox: GeoBox, out: Path, scratch: Path) -> float:
+    """The same with GDAL: a quick codec first, DEFLATE then."""
+    height, width = labels.shape
+    with rasterio.open(
+        scratch, "w", driver="GTiff", height=height, width=width, count=1, dtype="uint8",
+        nodata=255, crs=geobox.crs.to_wkt(), transform=geobox.affine, tiled=True, blockxsize=512,
+        blockysize=512, compress="ZSTD", zstd_level=1,
+    ) as dataset:  # fmt: skip
+        for row in range(0, height, 512):
+            rows = labels[row : row + 512]
+            dataset.write(rows, 1, window=rasterio.windows.Window(0, row, width, len(rows)))
+    start = time.perf_counter()
+    rasterio.shutil.copy(
+        scratch, out, driver="COG", compress="DEFLATE", overview_resampling="MODE",
+        num_threads="ALL_CPUS",
+    )  # fmt: skip
+    scratch.unlink()
+    return time.perf_counter() - start
+
+
+def _spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
@@ -216,6 +275,7 @@ def main() -> None:
         "memory": (memory, 4096),
         "speed": (speed, 4096),
         "engines": (engines, 2048),
+        "cog": (cog, 8192),
     }
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")

@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 from shapely import make_valid
 
 from geounet.errors import SceneError
+from geounet.hushed import hushed
 from geounet.window import Window
 
 
@@ -44,12 +45,14 @@ class AreaOfInterest:
     def __call__(self, window: Window) -> NDArray[np.bool_]:
         """(height, width), True where the centre of a pixel lies in the area."""
         import rasterio.features
+        from rasterio.errors import NotGeoreferencedWarning
 
         rows, cols = window.slices
         part = self.geobox[rows, cols]
-        mask = rasterio.features.geometry_mask(
-            self.shapes, out_shape=part.shape, transform=part.affine, invert=True
-        )
+        with hushed(NotGeoreferencedWarning):  # rasterio's own filter
+            mask = rasterio.features.geometry_mask(
+                self.shapes, out_shape=part.shape, transform=part.affine, invert=True
+            )
         return np.asarray(mask)
 
 

@@ -44,6 +44,16 @@ class PixelAreas:
         upright = self._affine.b == self._affine.d == 0
         self._zonal = self._crs is not None and self._crs.is_geographic and upright
 
+    @property
+    def knot(self) -> int:
+        """Areas are linear between rows that are multiples of it; 1: they are not."""
+        return _step(self._node_side)
+
+    @property
+    def _node_side(self) -> float:
+        """Pixels between nodes, at most."""
+        return 1.0 if self._globe is None else self._globe.semi_major / _NODES / self._side
+
     def __call__(self, window: Window) -> NDArray[np.float64] | None:
         """Areas of a window, float64 of shape (rows, 1) or (rows, columns); None without a CRS."""
         if self._crs is None:
@@ -52,9 +62,8 @@ class PixelAreas:
             return np.full((window.height, 1), self._planar)
         if self._zonal:
             return self._zones(self._globe, window)
-        side = self._globe.semi_major / _NODES / self._side
-        rows = _nodes(window.row_off, window.row_end, side)
-        cols = _nodes(window.col_off, window.col_end, side)
+        rows = _nodes(window.row_off, window.row_end, self._node_side)
+        cols = _nodes(window.col_off, window.col_end, self._node_side)
         nodes = self._at(self._globe, rows, cols)
         along = _lerp(nodes, cols, np.arange(window.col_off, window.col_end))
         return _lerp(along.T, rows, np.arange(window.row_off, window.row_end)).T
@@ -190,9 +199,13 @@ def _metres_per_unit(crs: pyproj.CRS | None) -> float:
     return float(factor * _EARTH_M if crs.is_geographic else factor)
 
 
+def _step(side: float) -> int:
+    return max(1, min(256, int(side)))
+
+
 def _nodes(start: int, stop: int, side: float) -> NDArray[np.float64]:
     """Positions around a range, on a lattice of at most ``side`` that does not depend on it."""
-    step = max(1, min(256, int(side)))
+    step = _step(side)
     return np.arange(start // step * step, stop + step, step, dtype=float)
 
 

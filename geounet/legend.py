@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from xml.etree import ElementTree as ET  # the file lies beside the user's own raster
 
@@ -12,6 +11,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geounet.classes import NODATA, ClassDef
 from geounet.gdalenv import read_env
+from geounet.hushed import hushed
 
 TAG = "GEOUNET_CLASSES"
 """Dataset tag of a class map: a JSON list of code, name and color."""
@@ -55,8 +55,7 @@ def palette_color(rank: int) -> tuple[int, int, int]:
 
 
 def _header(path: str) -> tuple[str, dict[int, str]]:
-    with read_env(path), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with read_env(path), hushed(NotGeoreferencedWarning):
         try:
             with rasterio.open(path) as dataset:
                 return dataset.tags().get(TAG, ""), _color_table(dataset)

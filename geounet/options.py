@@ -8,7 +8,7 @@ from typing import Any, Protocol, Self, TypedDict
 
 from geounet.errors import OptionError
 from geounet.fit import Reading
-from geounet.polygonize import check_suffix
+from geounet.polygonize.layers import check_suffix
 from geounet.polygonize.tolerance import parse_length
 
 MAX_TILE = 16384

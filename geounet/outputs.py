@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from affine import Affine
 from odc.geo.geobox import GeoBox
@@ -19,13 +20,15 @@ from geounet.bundle import Bundle
 from geounet.classes import NODATA, ClassScheme
 from geounet.errors import OutputError
 from geounet.options import SegmentOptions
-from geounet.polygonize import PolygonLayout, StripPolygonizer, Tracing, layer_name, open_layer
 from geounet.polygonize.tolerance import tolerance_of
-from geounet.polygonize.warm import get_ready
+from geounet.polygonize.tracing import Tracing
 from geounet.scene import SceneInfo
 from geounet.staging import Staging
 from geounet.stitch import Strip
 from geounet.writer import RasterLayout, StripWriter, lost_crs
+
+if TYPE_CHECKING:
+    from geounet.layer import ClassPolygons
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +143,7 @@ class Outputs:
         if self._confidence is not None and strip.confidence is not None:
             self._confidence.write(strip.confidence)
         if self._polygons is not None:
-            self._polygons.write(strip)
+            self._polygons.result().write(strip)
 
     def finish(self) -> None:
         """Complete every file, still under its temporary name.
@@ -149,7 +152,7 @@ class Outputs:
             OutputError: A file cannot be written.
         """
         if self._polygons is not None:
-            self._polygons.finish()
+            self._polygons.result().finish()
         if self._confidence is not None:
             self._confidence.finish()
         self._raster.finish()
@@ -173,22 +176,26 @@ class Outputs:
             texts[stage(aux_path(paths.confidence))] = qgis.aux_xml(srs=srs)
         return texts
 
-    def _layer(self, final: Path, opened: contextlib.ExitStack) -> _ClassPolygons:
-        polygons = _ClassPolygons(
-            self._staging.stage(final),
-            layer_name(final.stem),
-            self._scheme,
-            Tracing(
-                geobox=shown_grid(self._scene),
-                nodata=NODATA,
-                simplify=tolerance_of(self._simplify, self._scene.geobox),
-                smooth=self._smooth,
-                confidence=self._paths.confidence is not None,
-            ),
-            self._say,
+    def _layer(self, final: Path, opened: contextlib.ExitStack) -> Future[ClassPolygons]:
+        """The layer, which is opened while the first tiles are computed."""
+        tracing = Tracing(
+            geobox=shown_grid(self._scene),
+            nodata=NODATA,
+            simplify=tolerance_of(self._simplify, self._scene.geobox),
+            smooth=self._smooth,
+            confidence=self._paths.confidence is not None,
         )
-        opened.callback(polygons.abort)
-        return polygons
+        path, scheme, say = self._staging.stage(final), self._scheme, self._say
+
+        def open_it() -> ClassPolygons:
+            from geounet.layer import ClassPolygons
+
+            return ClassPolygons(path, final.stem, scheme, tracing, say)
+
+        pool = opened.enter_context(ThreadPoolExecutor(1, "geounet-open"))
+        layer = pool.submit(open_it)
+        opened.callback(_abort, layer)
+        return layer
 
     def _writer(self, final: Path, opened: contextlib.ExitStack, *, classes: bool) -> StripWriter:
         layout = RasterLayout(
@@ -204,43 +211,10 @@ class Outputs:
         return writer
 
 
-class _ClassPolygons:
-    """Strips into a polygon layer."""
-
-    def __init__(
-        self,
-        path: Path,
-        name: str,
-        scheme: ClassScheme,
-        tracing: Tracing,
-        say: Callable[[str], object],
-    ) -> None:
-        self._tracer = StripPolygonizer(tracing)
-        crs = tracing.geobox.crs
-        layout = PolygonLayout(
-            name=name,
-            columns=tracing.columns,
-            names=dict(zip(scheme.codes, scheme.names, strict=True)),
-            crs=None if crs is None else crs.to_wkt(),
-            style=qgis.polygon_qml(scheme),
-            geometry_type="MultiPolygon" if tracing.multi else "Polygon",
-        )
-        # while the network computes
-        get_ready(tracing.geobox.shape[0] * tracing.geobox.shape[1], say, wait=False)
-        self._layer = open_layer(path, layout)
-
-    def write(self, strip: Strip) -> None:
-        """Take the next strip."""
-        self._layer.write(self._tracer.write(strip.labels, strip.confidence))
-
-    def finish(self) -> None:
-        """Complete the layer."""
-        self._layer.write(self._tracer.finish())
-        self._layer.finish()
-
-    def abort(self) -> None:
-        """Let go of the file."""
-        self._layer.abort()
+def _abort(layer: Future[ClassPolygons]) -> None:
+    """Let go of the file, when it is open."""
+    if layer.exception() is None:
+        layer.result().abort()
 
 
 def shown_grid(scene: SceneInfo) -> GeoBox:

@@ -168,7 +168,8 @@ def polygonize_raster(
         codes = _Codes(scene, options, stack)
         if info.geobox.crs is None:
             warn(f"{info.source} has no CRS, so the layer has none either, nor areas")
-        get_ready(info.window.size, say)
+        sieved = bool(options.min_area or options.max_hole)
+        get_ready(info.window.size, say, codes.tracing, sieved=sieved)
         staging = stack.enter_context(Staging())
         totals = _Totals(codes.legend)
         layout = codes.layout(layer_name(out.stem))

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio._err import CPLE_BaseError  # what rasterio.shutil lets through
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
 
 from geounet.classes import NODATA, ClassScheme
+from geounet.cog import (
+    BLOCK,
+    BlockStore,
+    GDALTags,
+    Pyramid,
+    Resampling,
+    assemble,
+    level_shapes,
+    tags_of,
+)
 from geounet.errors import OutputError
 from geounet.gdalenv import write_env
-
-BLOCK = 512
-"""Side of a block in pixels."""
+from geounet.hushed import hushed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,7 @@ class RasterLayout:
     """False: write no transform."""
     description: str
     """Band description."""
-    resampling: Literal["MODE", "AVERAGE"]
+    resampling: Resampling
     """How overviews are made: classes by majority, quantities by mean."""
     scheme: ClassScheme | None = None
     """Classes, for a colour table."""
@@ -45,24 +49,28 @@ class RasterLayout:
 
 
 class StripWriter:
-    """Writes strips, top to bottom, and turns them into a COG with overviews.
+    """Writes strips, top to bottom, into a COG with overviews.
 
-    Rows are handed to GDAL in whole rows of blocks, so that each block is compressed once; memory
-    holds one row of blocks, whatever the raster's height.
+    Blocks are compressed while the strips come, those of the overviews too; at the end they are
+    copied behind the directories. Memory holds two rows of blocks, whatever the raster's height.
 
     Args:
         path: The COG to write (a temporary name: the caller renames).
-        scratch: A second temporary name, for the raster before it is a COG.
+        scratch: A second temporary name, for the blocks.
         layout: What the raster is.
+
+    Raises:
+        OutputError: The folder cannot be written to.
     """
 
     def __init__(self, path: Path, scratch: Path, layout: RasterLayout) -> None:
-        self._path, self._scratch, self._layout = path, scratch, layout
-        self._height, self._width = layout.geobox.shape
-        self._rows = np.empty((BLOCK, self._width), np.uint8)
-        self._filled = 0
-        self._written = 0
-        self._dataset = self._guard(self._open)
+        self._path, self._layout = path, layout
+        shape = layout.geobox.shape.yx
+        self._shapes = level_shapes(shape, BLOCK)
+        with self._told():
+            self._tags = _tags(layout)
+            self._store = BlockStore(scratch, len(self._shapes))
+        self._pyramid = Pyramid(shape, BLOCK, layout.resampling, self._store.put)
 
     def write(self, strip: NDArray[np.uint8]) -> None:
         """Append rows (rows, width).
@@ -70,95 +78,59 @@ class StripWriter:
         Raises:
             OutputError: The disk is full, or the file cannot be written.
         """
-        done = 0
-        while done < len(strip):
-            count = min(BLOCK - self._filled, len(strip) - done)
-            self._rows[self._filled : self._filled + count] = strip[done : done + count]
-            self._filled += count
-            done += count
-            if self._filled == BLOCK:
-                self._flush()
+        with self._told():
+            self._pyramid.add(strip)
 
     def finish(self) -> None:
-        """Write what is left, close, and make the COG.
+        """Put the COG together.
 
         Raises:
             OutputError: As :meth:`write`.
         """
-        if self._filled:
-            self._flush()
-        if self._written != self._height:
-            raise OutputError(f"{self._path}: {self._written} of {self._height} rows were written")
-        self._guard(self._dataset.close)
-        self._guard(self._to_cog)
-        self._scratch.unlink(missing_ok=True)
+        rows, height = self._pyramid.rows, self._shapes[0][0]
+        if rows != height:
+            raise OutputError(f"{self._path}: {rows} of {height} rows were written")
+        with self._told():
+            self._store.finish()
+            assemble(self._path, self._store, self._shapes, self._tags)
+            self._store.path.unlink(missing_ok=True)
 
     def abort(self) -> None:
         """Close without finishing; the caller removes the files, and has an error of its own."""
-        with contextlib.suppress(OutputError):
-            self._guard(self._dataset.close)
+        with contextlib.suppress(OSError):  # what is buffered, on a full disk
+            self._store.close()
 
-    def _flush(self) -> None:
-        window = rasterio.windows.Window(0, self._written, self._width, self._filled)
-        rows = self._rows[: self._filled]
-        self._guard(lambda: self._dataset.write(rows, 1, window=window))
-        self._written += self._filled
-        self._filled = 0
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """What the system and GDAL report becomes OutputError."""
+        try:
+            yield
+        except (RasterioError, OSError) as error:
+            raise OutputError(
+                f"{self._path.parent.absolute()}: the raster cannot be written"
+                f" ({_reason(error)}): free some disk space, or choose another folder with -o"
+            ) from error
 
-    def _open(self) -> Any:
-        layout = self._layout
-        crs = layout.geobox.crs
-        dataset = rasterio.open(
-            self._scratch,
-            "w",
+
+def _tags(layout: RasterLayout) -> GDALTags:
+    """What GDAL writes into a GeoTIFF of this layout, learnt from one of a pixel."""
+    crs = layout.geobox.crs
+    with write_env(), hushed(NotGeoreferencedWarning), MemoryFile() as memory:
+        with memory.open(
             driver="GTiff",
-            height=self._height,
-            width=self._width,
+            height=1,
+            width=1,
             count=1,
             dtype="uint8",
             nodata=NODATA,
             crs=None if crs is None else crs.to_wkt(),
             transform=layout.geobox.affine if layout.georeferenced else None,
-            tiled=True,
-            blockxsize=BLOCK,
-            blockysize=BLOCK,
-            compress="ZSTD",  # lives for minutes only; 8 times as fast as DEFLATE
-            zstd_level=1,
-            bigtiff="IF_SAFER",
-        )
-        dataset.set_band_description(1, layout.description)
-        dataset.update_tags(**(layout.tags or {}))
-        if layout.scheme is not None:
-            dataset.write_colormap(1, color_table(layout.scheme))
-        return dataset
-
-    def _to_cog(self) -> None:
-        rasterio.shutil.copy(
-            self._scratch,
-            self._path,
-            driver="COG",
-            compress="DEFLATE",  # every GIS reads it
-            blocksize=BLOCK,
-            overview_resampling=self._layout.resampling,
-            bigtiff="IF_SAFER",
-            num_threads="ALL_CPUS",
-        )
-        # GDAL reports a full disk late or not at all: read the last block back.
-        with rasterio.open(self._path) as cog:
-            last = rasterio.windows.Window(self._width - 1, self._height - 1, 1, 1)
-            cog.read(1, window=last)
-
-    def _guard(self, action: Any) -> Any:
-        """Run under our GDAL options; what GDAL reports becomes OutputError."""
-        try:
-            with write_env(), warnings.catch_warnings():
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                return action()
-        except (RasterioError, CPLE_BaseError, OSError) as error:
-            raise OutputError(
-                f"{self._path.parent.absolute()}: the raster cannot be written"
-                f" ({_reason(error)}): free some disk space, or choose another folder with -o"
-            ) from error
+        ) as dataset:
+            dataset.set_band_description(1, layout.description)
+            dataset.update_tags(**(layout.tags or {}))
+            if layout.scheme is not None:
+                dataset.write_colormap(1, color_table(layout.scheme))
+        return tags_of(memory.read())
 
 
 def lost_crs(geobox: GeoBox) -> str | None:
@@ -170,8 +142,7 @@ def lost_crs(geobox: GeoBox) -> str | None:
         return None
     wkt: str = geobox.crs.to_wkt()
     one = {"width": 1, "height": 1, "count": 1, "dtype": "uint8", "transform": geobox.affine}
-    with write_env(), warnings.catch_warnings(), MemoryFile() as memory:
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with write_env(), hushed(NotGeoreferencedWarning), MemoryFile() as memory:
         with memory.open(driver="GTiff", crs=wkt, **one):
             pass
         with memory.open() as dataset:

@@ -25,11 +25,12 @@ COMMAND = ROOT / "cli" / "geounet_cli"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 FLOORS: dict[str, tuple[str, ...]] = {
-    "ground": ("errors", "window"),
+    "ground": ("errors", "hushed", "window"),
     "values": ("tiling", "taper", "raster", "bands", "classes", "spec", "area", "report"),
     "edges": (
         "gdalenv",
         "scene",
+        "cog",
         "writer",
         "pipeline",
         "polygonize",
@@ -51,6 +52,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "options",
         "choose",
         "totals",
+        "layer",
         "outputs",
         "evaluate",
         "polygonization",

@@ -321,7 +321,7 @@ def test_output_is_what_a_vrt_is_made_of(refused, here, scene):
 @pytest.mark.parametrize(
     ("size", "match", "argv"),
     [
-        (4_096, "the polygons cannot be written", []),
+        (4_096, "the raster cannot be written", []),
         (400_000, "the polygons cannot be written", []),
         (4_096, "the raster cannot be written", ["--no-polygons"]),
         (36_864, "the raster cannot be written", ["--no-polygons"]),  # while the COG is made

@@ -17,14 +17,16 @@ import shapely
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from geounet import outputs as outputs_module
+from geounet import layer as layer_module
+from geounet import writer as writer_module
 from geounet.bundle import load_bundle
 from geounet.classes import NODATA
+from geounet.cog import BlockStore
 from geounet.errors import OutputError
 from geounet.legend import read_legend
 from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths, Outputs, classes_json, provenance
-from geounet.polygonize import layer_name
+from geounet.polygonize import StripPolygonizer, layer_name
 from geounet.polygonize.areas import ArcAreas
 from geounet.polygonize.layers.gpkg import GeoPackage
 from geounet.polygonize.layers.writer import ThreadedWriter
@@ -217,16 +219,16 @@ def bug(*_args, **_kwargs):
 
 
 FAILURES = {
-    "opening the raster": (StripWriter, "_open", broken("x"), OutputError),
-    "writing rows": (StripWriter, "_flush", broken("x"), OutputError),
-    "making the COG": (StripWriter, "_to_cog", broken("x"), OutputError),
+    "opening the raster": (BlockStore, "__init__", broken("x"), OutputError),
+    "writing rows": (BlockStore, "put", broken("x"), OutputError),
+    "making the COG": (writer_module, "assemble", broken("x"), OutputError),
     "a bug in the writer": (StripWriter, "write", bug, StyleError),
-    "opening the layer": (outputs_module, "open_layer", broken("x"), OutputError),
+    "opening the layer": (layer_module, "open_layer", broken("x"), OutputError),
     "polygons": (ThreadedWriter, "write", broken("x"), OutputError),
     "the layer's chunk": (GeoPackage, "write", broken("x"), OutputError),
     "the layer's tables": (GeoPackage, "finish", broken("x"), OutputError),
-    "the tracer": (outputs_module.StripPolygonizer, "write", bug, StyleError),
-    "the last polygons": (outputs_module.StripPolygonizer, "finish", bug, StyleError),
+    "the tracer": (StripPolygonizer, "write", bug, StyleError),
+    "the last polygons": (StripPolygonizer, "finish", bug, StyleError),
     "areas": (ArcAreas, "__call__", bug, StyleError),
 }
 

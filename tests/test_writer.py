@@ -21,9 +21,10 @@ from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning
 
 from geounet.classes import NODATA, ClassDef, ClassScheme
+from geounet.cog import BLOCK
 from geounet.errors import OutputError
 from geounet.qgis import aux_xml
-from geounet.writer import BLOCK, RasterLayout, StripWriter, color_table, lost_crs
+from geounet.writer import RasterLayout, StripWriter, color_table, lost_crs
 
 SCHEME = ClassScheme(
     classes=(
@@ -51,10 +52,12 @@ def write(folder, labels, shape: RasterLayout, cuts=()):
     writer = StripWriter(path, scratch, shape)
     stops = [*sorted({c for c in cuts if 0 < c < len(labels)}), len(labels)]
     start = 0
-    for stop in stops:
-        writer.write(labels[start:stop])
-        start = stop
-    writer.finish()
+    with contextlib.ExitStack() as stack:
+        stack.callback(writer.abort)
+        for stop in stops:
+            writer.write(labels[start:stop])
+            start = stop
+        writer.finish()
     assert not scratch.exists()
     return path
 

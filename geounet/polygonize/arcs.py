@@ -14,7 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.polygonize.compiled import callee, jit
-from geounet.polygonize.corners import DOWN, LEFT, NONE, RIGHT, ROW, UP
+from geounet.polygonize.corners import (
+    ARC,
+    COLUMN,
+    DOWN,
+    EDGES,
+    LEFT,
+    LINE,
+    NONE,
+    RIGHT,
+    ROW,
+    TURNS,
+    UP,
+)
 
 LOOP = -2
 """Where an arc ends that is a loop."""
@@ -52,15 +64,17 @@ def _labels_beside(labels: Any, row: int, vertex: int, direction: int, sides: An
         sides[0], sides[1] = below[c + 1], below[c]
 
 
+@callee
+def _place(corners: Any, corner: int) -> int:
+    return np.int64(corners[corner, LINE]) << ROW | np.int64(corners[corner, COLUMN])
+
+
 @jit()
 def trace_arcs(  # noqa: C901, PLR0912, PLR0913, PLR0915  compiled: calls cost compile time
     labels: Any,
     row: int,
-    vertex: Any,
-    edges: Any,
-    links: Any,
+    corners: Any,
     ports: Any,
-    along: Any,
     vertices: Any,
     span: Any,
     ends: Any,
@@ -69,21 +83,21 @@ def trace_arcs(  # noqa: C901, PLR0912, PLR0913, PLR0915  compiled: calls cost c
 ) -> int:
     """Follow every arc of a band once.
 
-    Afterwards ``links`` of a junction hold ``-2 - half``, the half that leaves in that direction,
-    and so do ``ports``; ``along`` is (corners, 2) int32: arc that passes, and the direction in
-    which it leaves.
+    Afterwards the links of a junction hold ``-2 - half``, the half that leaves in that direction,
+    and so do ``ports``; where a border only turns, ARC is the arc that passes, and the direction in
+    which it leaves is put above the bits of EDGES.
 
     Returns:
         How many arcs there are.
     """
-    size, columns = len(vertex), labels.shape[1] - 1
+    size, columns = len(corners), labels.shape[1] - 1
     bottom = row + labels.shape[0] - 1
     arc = top = 0
     # every arc with ends is found from one of them: corners from the top left, then ports
     for start in range(size + 2 * columns):
         if start < size:
             first, stop = 0, 4
-            if edges[start] in (3, 5, 6, 9, 10, 12):  # it only turns
+            if corners[start, EDGES] & 15 in TURNS:
                 continue
         else:
             # down from the upper end, up from the lower one
@@ -91,9 +105,9 @@ def trace_arcs(  # noqa: C901, PLR0912, PLR0913, PLR0915  compiled: calls cost c
             stop = first + 1
         for direction in range(first, stop):
             if start < size:
-                if edges[start] & (1 << direction) == 0 or links[start, direction] < 0:
+                if corners[start, EDGES] & (1 << direction) == 0 or corners[start, direction] < 0:
                     continue
-                here, at = links[start, direction], vertex[start]
+                here, at = corners[start, direction], _place(corners, start)
             else:
                 port = start - size
                 if ports[port] < 0:
@@ -121,7 +135,7 @@ def trace_arcs(  # noqa: C901, PLR0912, PLR0913, PLR0915  compiled: calls cost c
                         else np.int64(bottom) << ROW | (port - columns)
                     )
                 else:
-                    after = vertex[here]
+                    after = _place(corners, here)
                 if came >= UP:
                     total += (at & 0xFFFFFFFF) * ((at >> ROW) - (after >> ROW))
                 if after != at:
@@ -131,36 +145,37 @@ def trace_arcs(  # noqa: C901, PLR0912, PLR0913, PLR0915  compiled: calls cost c
                 if here >= size:
                     ports[port] = -2 - (2 * arc + 1)
                     break
-                mark = edges[here]
+                mark = corners[here, EDGES]
                 rest = mark ^ (1 << (came ^ 1))
                 if rest & (rest - 1):
-                    links[here, came ^ 1] = -2 - (2 * arc + 1)
+                    corners[here, came ^ 1] = -2 - (2 * arc + 1)
                     break
                 out = (rest >> 1) - (rest >> 3)  # 1, 2, 4, 8 -> 0, 1, 2, 3
-                along[here, 0], along[here, 1] = arc, out
-                here = links[here, out]
+                corners[here, ARC], corners[here, EDGES] = arc, mark | out << 4
+                here = corners[here, out]
                 came = out
             span[arc, 1] = top
             ends[arc, 0], ends[arc, 1], ends[arc, 2], ends[arc, 3] = start, direction, here, came
             pixels[arc] = total
             if start < size:
-                links[start, direction] = -2 - 2 * arc
+                corners[start, direction] = -2 - 2 * arc
             else:
                 ports[start - size] = -2 - 2 * arc
             arc += 1
     for start in range(size):
-        if along[start, 0] != NONE or edges[start] not in (3, 5, 6, 9, 10, 12):
+        if corners[start, ARC] != NONE or corners[start, EDGES] not in TURNS:
             continue
         # the first corner of a loop from the top left: to the right and down
-        _labels_beside(labels, row, vertex[start], np.int64(RIGHT), sides[arc])
+        at = _place(corners, start)
+        _labels_beside(labels, row, at, np.int64(RIGHT), sides[arc])
         span[arc, 0] = top
-        at = vertex[start]
         vertices[top] = at
         top += 1
-        here, came, total = links[start, RIGHT], RIGHT, 0
-        along[start, 0], along[start, 1] = arc, RIGHT
+        here, came, total = corners[start, RIGHT], RIGHT, 0
+        corners[start, ARC] = arc
+        corners[start, EDGES] |= RIGHT << 4
         while True:
-            after = vertex[here]
+            after = _place(corners, here)
             if came >= UP:
                 total += (at & 0xFFFFFFFF) * ((at >> ROW) - (after >> ROW))
             vertices[top] = after
@@ -168,10 +183,11 @@ def trace_arcs(  # noqa: C901, PLR0912, PLR0913, PLR0915  compiled: calls cost c
             at = after
             if here == start:
                 break
-            rest = edges[here] ^ (1 << (came ^ 1))
+            mark = corners[here, EDGES]
+            rest = mark ^ (1 << (came ^ 1))
             out = (rest >> 1) - (rest >> 3)
-            along[here, 0], along[here, 1] = arc, out
-            here = links[here, out]
+            corners[here, ARC], corners[here, EDGES] = arc, mark | out << 4
+            here = corners[here, out]
             came = out
         span[arc, 1] = top
         ends[arc, 0], ends[arc, 1], ends[arc, 2], ends[arc, 3] = LOOP, RIGHT, LOOP, came

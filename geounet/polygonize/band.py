@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from geounet.polygonize.arcs import Arcs, trace_arcs
 from geounet.polygonize.areas import ArcAreas
-from geounet.polygonize.corners import NONE, link_corners, mark_corners
+from geounet.polygonize.corners import EDGES, NONE, link_corners, mark_corners
 from geounet.polygonize.faces import RING, join_notches, join_pinches, trace_paths
 from geounet.polygonize.marking import mark_junctions
 from geounet.polygonize.meridian import NO_CUT
@@ -177,7 +177,7 @@ class BandTracer:
         if self.simplify is not None:
             _simplify(arcs, corners, row, self.height, self.cut, self.simplify)
         if self.smooth:
-            mark_junctions(arcs, len(corners.edges))
+            mark_junctions(arcs, len(corners.corners))
         exact = self.simplify is None and not self.smooth
         return _band(arcs, paths, sums, notes, exact=exact)
 
@@ -185,12 +185,9 @@ class BandTracer:
 class _Corners(NamedTuple):
     """See :func:`~geounet.polygonize.corners.link_corners`."""
 
-    edges: NDArray[np.uint8]
-    vertex: NDArray[np.int64]
-    links: NDArray[np.int32]
+    corners: NDArray[np.int32]
     ports: NDArray[np.int32]
     notches: NDArray[np.int32]
-    along: NDArray[np.int32]
     marks: NDArray[np.uint8]
 
 
@@ -214,26 +211,18 @@ def _corners(labels: NDArray[np.int32], row: int) -> _Corners:
     marks = np.empty((rows, -(-columns // _WORD) * _WORD), np.uint8)
     marks[:, columns:] = 0
     count = mark_corners(labels, marks)
-    corners = _Corners(
-        edges=np.empty(count, np.uint8),
-        vertex=np.empty(count, np.int64),
-        links=np.empty((count, 4), np.int32),
-        ports=np.empty(2 * columns, np.int32),
-        notches=np.empty((count, 2), np.int32),
-        along=np.full((count, 2), NONE, np.int32),
-        marks=marks,
-    )
-    edges, vertex, links, ports, notches, *_ = corners
+    corners = np.empty((count, 8), np.int32)
+    ports, notches = np.empty(2 * columns, np.int32), np.empty((count, 2), np.int32)
     last = np.empty(columns, np.int32)
     words = marks.view(np.uint64)
-    found = link_corners(labels, marks, words, row, vertex, edges, links, last, ports, notches)
-    return corners._replace(notches=notches[:found])
+    found = link_corners(labels, marks, words, row, corners, last, ports, notches)
+    return _Corners(corners=corners, ports=ports, notches=notches[:found], marks=marks)
 
 
 def _arcs(corners: _Corners, labels: NDArray[np.int32], row: int) -> Arcs:
-    meeting = np.bincount(corners.edges, minlength=16) * (_DEGREE > 2)
+    meeting = np.bincount(corners.corners[:, EDGES], minlength=16) * (_DEGREE > 2)
     ended = (int(meeting @ _DEGREE) + int(np.count_nonzero(corners.ports != NONE))) // 2
-    turns = len(corners.edges) - int(meeting.sum())
+    turns = len(corners.corners) - int(meeting.sum())
     loops = turns // 4  # a loop has four corners at least
     room = Arcs(
         vertices=np.empty(turns + 2 * ended + loops, np.int64),
@@ -242,10 +231,7 @@ def _arcs(corners: _Corners, labels: NDArray[np.int32], row: int) -> Arcs:
         sides=np.empty((ended + loops, 2), np.int32),
         pixels=np.empty(ended + loops, np.int64),
     )
-    count = trace_arcs(
-        labels, row, corners.vertex, corners.edges, corners.links, corners.ports, corners.along,
-        *room,
-    )  # fmt: skip
+    count = trace_arcs(labels, row, corners.corners, corners.ports, *room)
     return room._replace(
         span=room.span[:count],
         ends=room.ends[:count],
@@ -257,24 +243,22 @@ def _arcs(corners: _Corners, labels: NDArray[np.int32], row: int) -> Arcs:
 def _paths(
     corners: _Corners, arcs: Arcs, seam: Callable[..., None] | None, *, diagonal: bool
 ) -> _Paths:
-    size, most = len(corners.edges), 2 * len(arcs.span)
+    most = 2 * len(arcs.span)
     path_of = np.full(most, NONE, np.int32)
     halves, span = np.empty(most, np.int32), np.empty((most, 2), np.int64)
     ports, pinched = np.empty((most, 2), np.int32), np.zeros(most, np.uint8)
-    edges, links = corners.edges, corners.links
     count = trace_paths(
-        size, edges, links, corners.ports, arcs.ends, arcs.sides,
-        path_of, halves, span, ports, pinched,
-    )  # fmt: skip
+        corners.corners, corners.ports, arcs.ends, arcs.sides, path_of, halves, span, ports, pinched
+    )
     span, ports = span[:count], ports[:count]
     parents = np.arange(count, dtype=np.int32)
-    join_notches(size, corners.along, links, corners.ports, corners.notches, path_of, parents)
+    join_notches(corners.corners, corners.ports, corners.notches, path_of, parents)
     region_of = np.empty(count, np.int32)
     regions = number_sets(parents, region_of)
     start, order = by_set(region_of, regions)
     parents = np.arange(regions, dtype=np.int32)
     if diagonal:
-        join_pinches(edges, links, arcs.sides, path_of, region_of, parents)
+        join_pinches(corners.corners, arcs.sides, path_of, region_of, parents)
     if seam is not None:
         of_half = region_of[path_of]  # of nothing, too, but nobody asks
         seam(arcs, corners.ports, of_half, parents, diagonal=diagonal)
@@ -301,7 +285,7 @@ def _simplify(
     arcs: Arcs, corners: _Corners, row: int, height: int, cut: int, tolerance: Tolerance
 ) -> None:
     """Drop vertices of arcs in place."""
-    size, columns = len(corners.edges), len(corners.ports) // 2
+    size, columns = len(corners.corners), len(corners.ports) // 2
     corners.marks[0, :columns] |= corners.ports[:columns] != NONE
     keep = np.zeros(len(arcs.vertices), np.uint8)
     kx, ky = tolerance.pixel
@@ -309,7 +293,7 @@ def _simplify(
         arcs.vertices, arcs.span, arcs.ends, size, columns, tolerance.distance**2, kx, ky,
         corners.marks, row, height, cut, keep,
     )  # fmt: skip
-    keep_siblings(arcs.span, arcs.ends, corners.edges, corners.links, keep)
+    keep_siblings(arcs.span, arcs.ends, corners.corners, keep)
     drop_vertices(arcs.vertices, arcs.span, keep)
 
 

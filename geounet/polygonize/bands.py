@@ -14,8 +14,9 @@ from geounet.polygonize.corners import OUTSIDE
 from geounet.polygonize.meridian import NO_CUT, Meridian
 from geounet.polygonize.tracing import Tracing
 
-BAND = 64
-"""Rows that are traced at once: what is known of them fits into a core's own cache."""
+BAND = 96
+"""Rows that are traced at once: fewer are joined more often, what is known of more of them does not
+fit into a core's own cache."""
 
 SIMPLIFIED_BAND = 256
 """The same where borders are simplified, each as far as the end of a band."""

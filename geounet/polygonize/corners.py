@@ -34,6 +34,16 @@ ROW = 32
 NONE = -1
 """No corner."""
 
+LINE, COLUMN, ARC, EDGES = 4, 5, 6, 7
+"""Of a corner, the columns after its links in the four directions: its row, its column, the arc
+that passes, the set of its edges.
+
+A corner is one row of 32 bytes, (8,) int32, so that a walk along a border touches one line of the
+processor's cache at each."""
+
+TURNS = (3, 5, 6, 9, 10, 12)
+"""Sets of edges of a corner where a border only turns."""
+
 
 def _mark_at_once(labels: NDArray[np.int32], marks: NDArray[np.uint8]) -> int:
     """What :func:`mark_corners` does, by numpy: slower than compiled, but it need not be."""
@@ -68,30 +78,19 @@ def mark_corners(labels: Any, marks: Any) -> int:
 
 @jit()
 def link_corners(  # noqa: C901, PLR0912, PLR0913  one pass over the corners in their order
-    labels: Any,
-    marks: Any,
-    words: Any,
-    row: int,
-    vertex: Any,
-    edges: Any,
-    links: Any,
-    last: Any,
-    ports: Any,
-    notches: Any,
+    labels: Any, marks: Any, words: Any, row: int, corners: Any, last: Any, ports: Any, notches: Any
 ) -> int:
     """Fill in the corners of a band from the top left, and what is next to each.
 
     A link is a corner, or a *port* where a border crosses the upper or the lower end of the band:
-    port p is written as ``len(vertex) + p``; the upper ones are the columns, the lower ones follow.
+    port p is written as ``len(corners) + p``; the upper ones are the columns, then the lower ones.
 
     Args:
         labels: Of the band.
         marks: As :func:`mark_corners` left it.
         words: The same memory as uint64.
         row: Scene row of the first corners.
-        vertex: (corners,) int64, filled.
-        edges: (corners,) uint8, filled.
-        links: (corners, 4) int32, filled where there is an edge.
+        corners: (corners, 8) int32, filled; links only where there is an edge.
         last: (columns + 1,) int32 scratch.
         ports: (2 * (columns + 1),) int32, filled with the link of each port, or NONE.
         notches: (corners, 2) int32, filled: where the label above a corner closes around something
@@ -102,7 +101,7 @@ def link_corners(  # noqa: C901, PLR0912, PLR0913  one pass over the corners in 
         How many notches there are.
     """
     rows, columns = marks.shape[0], labels.shape[1] - 1
-    size = len(vertex)
+    size = len(corners)
     n = found = 0
     for c in range(columns):
         last[c] = size + c
@@ -117,13 +116,13 @@ def link_corners(  # noqa: C901, PLR0912, PLR0913  one pass over the corners in 
                 mark = marks[i, c]
                 if mark == 0:
                     continue
-                vertex[n] = (row + i) << ROW | c
-                edges[n] = mark
+                corners[n, LINE], corners[n, COLUMN] = row + i, c
+                corners[n, ARC], corners[n, EDGES] = NONE, mark
                 if mark & (1 << LEFT):
-                    links[before, RIGHT] = n
-                    links[n, LEFT] = before
+                    corners[before, RIGHT] = n
+                    corners[n, LEFT] = before
                     if top != NONE and mark != (1 << LEFT | 1 << UP):
-                        at = np.int64(vertex[top] & 0xFFFFFFFF)
+                        at = np.int64(corners[top, COLUMN])
                         label = labels[i + 1, at]
                         while labels[i + 1, at] == label:
                             at -= 1
@@ -133,9 +132,9 @@ def link_corners(  # noqa: C901, PLR0912, PLR0913  one pass over the corners in 
                     top = NONE
                 if mark & (1 << UP):
                     other = last[c]
-                    links[n, UP] = other
+                    corners[n, UP] = other
                     if other < size:
-                        links[other, DOWN] = n
+                        corners[other, DOWN] = n
                     else:
                         ports[c] = n
                 if mark & (1 << DOWN):
@@ -149,7 +148,7 @@ def link_corners(  # noqa: C901, PLR0912, PLR0913  one pass over the corners in 
             other = last[c]
             ports[columns + c] = other
             if other < size:
-                links[other, DOWN] = size + columns + c
+                corners[other, DOWN] = size + columns + c
             else:
                 ports[c] = size + columns + c
     return found

@@ -13,7 +13,7 @@ import numpy as np
 
 from geounet.polygonize.arcs import LOOP
 from geounet.polygonize.compiled import callee, jit
-from geounet.polygonize.corners import DOWN, LEFT, NONE, OUTSIDE, RIGHT, UP
+from geounet.polygonize.corners import ARC, DOWN, EDGES, LEFT, NONE, OUTSIDE, RIGHT, UP
 
 RING = -1
 """Port of a path that has none."""
@@ -29,7 +29,7 @@ def find(parents: Any, item: int) -> int:
 
 
 @callee
-def _next_half(size: int, edges: Any, links: Any, ends: Any, half: int) -> tuple[int, int, bool]:
+def _next_half(corners: Any, ends: Any, half: int) -> tuple[int, int, bool]:
     """The half after this one, or NONE and the port where it ends; whether it turned at a pinch."""
     arc = half >> 1
     if half & 1:
@@ -38,25 +38,23 @@ def _next_half(size: int, edges: Any, links: Any, ends: Any, half: int) -> tuple
         corner, came = ends[arc, 2], ends[arc, 3]
     if corner == LOOP:
         return half, NONE, False
-    if corner >= size:
-        return NONE, corner - size, False
+    if corner >= len(corners):
+        return NONE, corner - len(corners), False
     # right, up, left, down: each is a quarter turn to the left of the one before it
     left = (came ^ 3) if came < 2 else (came ^ 2)
-    mark = edges[corner]
+    mark = corners[corner, EDGES]
     if mark & (1 << left):
         out = left
     elif mark & (1 << came):
         out = came
     else:
         out = left ^ 1
-    return -2 - links[corner, out], NONE, mark == 15
+    return -2 - corners[corner, out], NONE, mark == 15
 
 
 @jit()
 def trace_paths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
-    size: int,
-    edges: Any,
-    links: Any,
+    corners: Any,
     ports: Any,
     ends: Any,
     sides: Any,
@@ -69,9 +67,7 @@ def trace_paths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
     """Chain the halves of a band, those of OUTSIDE left out: strands by their first port, rings.
 
     Args:
-        size: How many corners there are.
-        edges: Of the corners.
-        links: Of the corners, as :func:`~geounet.polygonize.arcs.trace_arcs` left them.
+        corners: As :func:`~geounet.polygonize.arcs.trace_arcs` left them.
         ports: As it left them.
         ends: Of the arcs.
         sides: Of the arcs.
@@ -101,7 +97,7 @@ def trace_paths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
             path_of[half] = paths
             halves[top] = half
             top += 1
-            half, leave, pinch = _next_half(size, edges, links, ends, half)
+            half, leave, pinch = _next_half(corners, ends, half)
             if pinch:
                 pinched[paths] = 1
             if half in (NONE, first):
@@ -113,13 +109,13 @@ def trace_paths(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
 
 
 @callee
-def half_leaving(size: int, along: Any, links: Any, ports: Any, at: int, way: int) -> int:
+def half_leaving(corners: Any, ports: Any, at: int, way: int) -> int:
     """The half that leaves a corner in a direction; or a port, from which there is but one."""
-    if at >= size:
-        return -2 - ports[at - size]
-    if links[at, way] < NONE:
-        return -2 - links[at, way]
-    return 2 * along[at, 0] + (along[at, 1] != way)
+    if at >= len(corners):
+        return -2 - ports[at - len(corners)]
+    if corners[at, way] < NONE:
+        return -2 - corners[at, way]
+    return 2 * np.int64(corners[at, ARC]) + (corners[at, EDGES] >> 4 != way)
 
 
 @callee
@@ -133,36 +129,26 @@ def unite(parents: Any, a: int, b: int) -> None:
 
 
 @jit()
-def join_notches(
-    size: int,
-    along: Any,
-    links: Any,
-    ports: Any,
-    notches: Any,
-    path_of: Any,
-    parents: Any,
-) -> None:
+def join_notches(corners: Any, ports: Any, notches: Any, path_of: Any, parents: Any) -> None:
     """Unite the paths that bound the same region, of which each notch knows two."""
     for k in range(len(notches)):
-        one = path_of[half_leaving(size, along, links, ports, notches[k, 0], np.int64(RIGHT))]
-        other = path_of[half_leaving(size, along, links, ports, notches[k, 1], np.int64(DOWN))]
+        one = path_of[half_leaving(corners, ports, notches[k, 0], np.int64(RIGHT))]
+        other = path_of[half_leaving(corners, ports, notches[k, 1], np.int64(DOWN))]
         unite(parents, one, other)
 
 
 @jit()
-def join_pinches(
-    edges: Any, links: Any, sides: Any, path_of: Any, region_of: Any, parents: Any
-) -> None:
+def join_pinches(corners: Any, sides: Any, path_of: Any, region_of: Any, parents: Any) -> None:
     """Unite the regions of one label that touch at a corner.
 
     The half that leaves such a corner upwards has the pixel to the upper left of it at its left,
     the one that leaves it downwards that to the lower right; the other two alike.
     """
-    for corner in range(len(edges)):
-        if edges[corner] != 15:
+    for corner in range(len(corners)):
+        if corners[corner, EDGES] != 15:
             continue
         for way in (LEFT, UP):
-            half, across = -2 - links[corner, way], -2 - links[corner, way ^ 1]
+            half, across = -2 - corners[corner, way], -2 - corners[corner, way ^ 1]
             label = sides[half >> 1, half & 1]
             if label != OUTSIDE and label == sides[across >> 1, across & 1]:
                 unite(parents, region_of[path_of[half]], region_of[path_of[across]])

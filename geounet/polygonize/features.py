@@ -14,9 +14,8 @@ from geounet.polygonize.corners import ROW
 from geounet.polygonize.meridian import NO_CUT, Meridian
 from geounet.polygonize.perimeters import Perimeters
 from geounet.polygonize.rings import LOW
-from geounet.polygonize.smooth import FINE
 from geounet.polygonize.smoothing import smoothed
-from geounet.polygonize.tracing import PLACES, Tracing
+from geounet.polygonize.tracing import FINE, PLACES, Tracing
 from geounet.polygonize.wkb import wkb_offsets, write_features
 
 

@@ -58,11 +58,12 @@ def add_notes(
 
 @callee
 def copy_path(halves: Any, path: Any, span: Any, vertices: Any, raw: Any) -> int:
-    """The vertices of a path, twice where two halves meet; how many there are."""
+    """The vertices of a path, where two halves meet but once; how many there are."""
     top = 0
     for k in range(path[0], path[1]):
         half = halves[k]
         low, high = span[half >> 1, 0], span[half >> 1, 1]
+        top = max(top - 1, 0)
         if half & 1:
             for i in range(high - 1, low - 1, -1):
                 raw[top] = vertices[i]

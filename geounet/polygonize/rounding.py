@@ -17,7 +17,7 @@ import numpy as np
 from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import ROW
 from geounet.polygonize.rings import LOW
-from geounet.polygonize.smooth import FINE
+from geounet.polygonize.tracing import FINE
 
 _PARTS = 64
 """Of a side: a point on it is a multiple, so that no point is ever rounded off the border."""

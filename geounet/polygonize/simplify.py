@@ -20,7 +20,7 @@ import numpy as np
 
 from geounet.polygonize.arcs import LOOP
 from geounet.polygonize.compiled import callee, jit
-from geounet.polygonize.corners import ROW
+from geounet.polygonize.corners import EDGES, ROW
 from geounet.polygonize.rings import LOW
 
 _LOOP_VERTICES = 5  # with the first again at the end
@@ -193,9 +193,9 @@ def choose_vertices(  # noqa: PLR0913  compiled: a tuple of arrays costs compile
 
 
 @jit()
-def keep_siblings(span: Any, ends: Any, edges: Any, links: Any, keep: Any) -> None:
+def keep_siblings(span: Any, ends: Any, corners: Any, keep: Any) -> None:
     """Keep all of an arc that became the same line as another one."""
-    size = len(edges)
+    size = len(corners)
     lines = np.empty(len(span), np.uint8)
     for arc in range(len(span)):
         lines[arc] = _count(keep, span[arc, 0], span[arc, 1] - 1) == 2
@@ -204,9 +204,9 @@ def keep_siblings(span: Any, ends: Any, edges: Any, links: Any, keep: Any) -> No
         if not lines[arc] or start == LOOP or start >= size or stop >= size:
             continue
         for way in range(4):
-            if edges[start] & (1 << way) == 0:
+            if corners[start, EDGES] & (1 << way) == 0:
                 continue
-            half = -2 - links[start, way]
+            half = -2 - corners[start, way]
             other = half >> 1
             to = ends[other, 0] if half & 1 else ends[other, 2]
             if other != arc and lines[other] and to == stop:

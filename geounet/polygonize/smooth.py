@@ -27,9 +27,7 @@ import numpy as np
 from geounet.polygonize.compiled import callee, jit
 from geounet.polygonize.corners import ROW
 from geounet.polygonize.rings import LOW
-
-FINE = 256
-"""Steps of a smoothed vertex in a pixel."""
+from geounet.polygonize.tracing import FINE
 
 _HALF = FINE // 2
 _REACH = 108

@@ -10,8 +10,10 @@ from odc.geo.geobox import GeoBox
 
 from geounet.errors import OptionError
 from geounet.polygonize.meridian import NO_CUT, meridian_of
-from geounet.polygonize.smooth import FINE
 from geounet.polygonize.tolerance import Tolerance
+
+FINE = 256
+"""Steps of a smoothed vertex in a pixel."""
 
 PLACES = ("centroid_x", "centroid_y", "xmin", "ymin", "xmax", "ymax")
 """Columns of an object's place."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tarfile
 import threading
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from rasterio.vrt import WarpedVRT
 from geounet.bands import band_number, canonical_name
 from geounet.errors import SceneError
 from geounet.gdalenv import is_remote, read_env
+from geounet.hushed import hushed
 from geounet.raster import Raster
 from geounet.scene.grid import is_coarser
 from geounet.scene.memory import as_stored, finite
@@ -155,8 +155,7 @@ class GeoTIFFScene:
 
     def _open(self) -> Any:
         try:
-            with warnings.catch_warnings():  # rasterio warns here, and nowhere else
-                warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            with hushed(NotGeoreferencedWarning):  # rasterio warns here, and nowhere else
                 dataset = rasterio.open(_gdal_path(self._path))
         except RasterioError as error:
             raise SceneError(_why_not(self._path, error)) from error

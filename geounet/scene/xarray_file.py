@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from geounet.errors import DependencyError, SceneError
+from geounet.hushed import hushed
 from geounet.raster import Raster
 from geounet.scene.geotiff import short_name
 from geounet.scene.port import SceneInfo
@@ -117,9 +117,8 @@ def _open(path: str) -> xr.Dataset:
     zarr = path.rstrip("/").lower().endswith(".zarr")
     options: dict[str, Any] = {"engine": "zarr", "consolidated": None} if zarr else {}
     try:
-        with warnings.catch_warnings():
-            # a store without consolidated metadata is slower to open, and as good
-            warnings.filterwarnings("ignore", "Failed to open Zarr store with consolidated")
+        # a store without consolidated metadata is slower to open, and as good
+        with hushed(Warning, "Failed to open Zarr store with consolidated"):
             return xr.open_dataset(path, decode_coords="all", **options)
     except ImportError as error:
         raise DependencyError(f"{path}: {error}: pip install 'geounet[xarray]'") from error

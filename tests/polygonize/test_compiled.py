@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 from polygons import BANDS, CUTS, NAMED, assert_same, blobs, noise, polygonize, rasters
 from test_sieve import UTM, sieve
 
-from geounet.polygonize import PolygonLayout, compiled, open_layer, warm
+from geounet.polygonize import PolygonLayout, StripPolygonizer, compiled, open_layer, warm
 from geounet.polygonize.compiled import INTERPRETER, Interpreter, callee, jit
+from geounet.polygonize.tolerance import Tolerance
 
 
 def made_of(text: str, **room):
@@ -115,12 +118,60 @@ def test_what_was_compiled_before_is_not_interpreted(patience) -> None:
 ])  # fmt: skip
 def test_a_small_raster_is_not_worth_compiling(patience, monkeypatch, pixels, kept, what) -> None:
     done: list[str] = []
-    monkeypatch.setattr(warm, "compile_ahead", lambda _: done.append("compile"))
-    monkeypatch.setattr(type(warm._KERNEL), "is_kept", lambda _: kept)
+    monkeypatch.setattr(warm, "compile_ahead", lambda *_, **__: done.append("compile"))
+    monkeypatch.setattr(compiled.Kernel, "is_kept", lambda _: kept)
     warm.get_ready(pixels, print)
     if patience.can_afford([np.zeros(5)]):
         done.append("interpret")
     assert done == ([what] if what else [])
+
+
+SIMPLE = Tolerance(distance=2.0, pixel=(1.0, 1.0))
+
+
+@pytest.mark.parametrize(("asked", "sieved", "named"), [
+    ({}, False, []),
+    ({"simplify": SIMPLE}, False, ["--simplify"]),
+    ({"smooth": True}, False, ["--smooth"]),
+    ({"simplify": SIMPLE, "smooth": True}, False, ["--simplify", "--smooth"]),
+    ({}, True, ["--min-area", "--max-hole"]),
+])  # fmt: skip
+def test_what_is_asked_for_is_compiled_ahead(monkeypatch, asked, sieved, named) -> None:
+    """All but the polygoniser itself was never compiled here: the line names it, and it runs."""
+    tracing, said, ran = replace(warm._TRACING, **asked), [], []
+    needed = dict(warm._needed(tracing, sieved=sieved))
+    base = needed.pop(warm._BASE)
+    monkeypatch.setattr(compiled.Kernel, "can_be_kept", property(lambda _: True))
+    monkeypatch.setattr(compiled.Kernel, "is_kept", lambda kernel: kernel is base)
+    call = compiled.Kernel.__call__
+    monkeypatch.setattr(compiled.Kernel, "__call__", lambda k, *a: (ran.append(k), call(k, *a))[1])
+    warm.get_ready(10**9, said.append, tracing, sieved=sieved)
+    assert list(needed) == named
+    assert [all(name in line for name in named) for line in said] == ([True] if named else [])
+    assert set(needed.values()) <= set(ran)
+
+
+def test_the_polygoniser_is_compiled_in_two_halves(monkeypatch) -> None:
+    """Together they run all that a GeoPackage needs, from labels to the file."""
+    ran: list[str] = []
+    call = compiled.Kernel.__call__
+
+    def watched(kernel: Any, *args: Any) -> Any:
+        ran.append(kernel.__name__)
+        return call(kernel, *args)
+
+    monkeypatch.setattr(compiled.Kernel, "__call__", watched)
+    one, other = set(), set()
+    for half, work in ((one, warm.compile_tracing), (other, warm.compile_other_half)):
+        ran.clear()
+        work()
+        half |= set(ran)
+    tracer = StripPolygonizer(replace(warm._TRACING, geobox=warm._GRID))
+    ran.clear()
+    tracer.write(np.zeros((3, 4), np.uint8))
+    tracer.finish()
+    assert set(ran) <= one | other
+    assert not one & other
 
 
 @settings(max_examples=25)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import shapely
 from pyogrio.errors import DataSourceError
 
 from geounet.errors import OutputError
+from geounet.hushed import hushed
 from geounet.polygonize.layers.layout import PolygonLayout
 
 
@@ -25,9 +25,7 @@ def empty_file(
     """
     buffer = io.BytesIO()
     try:
-        with warnings.catch_warnings():
-            # without a CRS is what was asked for
-            warnings.filterwarnings("ignore", message="'crs' was not provided")
+        with hushed(Warning, "'crs' was not provided"):  # without a CRS is what was asked for
             pyogrio.raw.write(
                 buffer,
                 _geometry(layout, polygons),
