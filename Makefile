@@ -5,6 +5,8 @@ VENV   := .venv
 TRAIN  := .venv-train
 BIN    := $(VENV)/bin
 OUT    ?= demo
+# Tests run at once; those that take long or measure memory run one by one.
+TESTS  ?= auto
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow test-train test-train-slow lint types format bench models notebooks notebooks-train clean
@@ -45,13 +47,13 @@ demo: $(VENV)/.installed  ## segment a sample scene and say where the results ar
 	@echo "quick-look  $(OUT)/flood.png"
 
 test: $(VENV)/.installed-dev  ## run the tests (minutes)
-	$(BIN)/python -m pytest -m "not slow and not train and not notebook" $(PYTEST)
+	$(BIN)/python -m pytest -n $(TESTS) --dist worksteal -m "not slow and not train and not notebook" $(PYTEST)
 
 test-slow: $(VENV)/.installed-dev  ## run the tests that take long: large scenes, peak memory
 	$(BIN)/python -m pytest -m "slow and not train" $(PYTEST)
 
 test-train: $(TRAIN)/.installed  ## run the tests of the training room (installs several GB)
-	$(TRAIN)/bin/python -m pytest -m "train and not slow" tests/train tests/test_readme.py $(PYTEST)
+	$(TRAIN)/bin/python -m pytest -n $(TESTS) --dist worksteal -m "train and not slow" tests/train tests/test_readme.py $(PYTEST)
 
 test-train-slow: $(TRAIN)/.installed  ## run those that take long: every decoder, more encoders
 	$(TRAIN)/bin/python -m pytest -m "train and slow" tests/train $(PYTEST)
