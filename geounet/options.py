@@ -76,7 +76,8 @@ class SegmentOptions:
     aoi: Path | None = None
     """A vector file; outside its polygons the output is nodata."""
     tile: int | None = None
-    """Side of a tile's core in pixels; None: by device."""
+    """Side of a tile's core in pixels; None: as large as fits into about a gigabyte (CPU), or by
+    device."""
     engine: str = "auto"
     """``auto``, ``torch`` or ``openvino``."""
     device: str = "auto"

@@ -32,6 +32,7 @@ from geounet.report import SegmentReport
 from geounet.scene import SceneReader, SceneSource, open_scene
 from geounet.staging import Staging, check_outputs
 from geounet.stitch import Strip, segment_strip
+from geounet.tilesize import largest_tile
 from geounet.tiling import TileGrid
 from geounet.totals import Totals
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from geounet.engine import ModelEngine
 
 DEFAULT_TILE: Mapping[str, int] = {"cpu": 1024, "cuda": 2048, "mps": 1024}
-"""Side of a core by kind of device: a larger one wastes less on its halo and takes more memory."""
+"""Side of a core by kind of device; on a CPU where nothing is known of the network."""
 
 BLEND_TILE: Mapping[str, int] = {"cpu": 512, "cuda": 1024, "mps": 512}
 """The same where tiles are blended: such a network looks at the whole tile, and was trained on
@@ -211,8 +212,22 @@ class _Run:
                     " alone: leave it out"
                 )
             return engine.side - 2 * engine.halo
-        sides = DEFAULT_TILE if engine.seam == "exact" else BLEND_TILE
-        return min(asked or sides[engine.device.partition(":")[0]], longest)
+        return min(asked or self._largest_tile(), longest)
+
+    def _largest_tile(self) -> int:
+        """The side that is best on the device."""
+        engine, scene = self.engine, self.fit.scene.info
+        kind = engine.device.partition(":")[0]
+        if engine.seam != "exact":
+            return BLEND_TILE[kind]
+        if kind != "cpu":
+            return DEFAULT_TILE[kind]
+        itemsize = max(np.dtype(scene.bands[band - 1].dtype).itemsize for band in self.fit.bands)
+        found = largest_tile(
+            self.bundle.spec, halo=engine.halo, stride=engine.stride, width=scene.width,
+            itemsize=itemsize, weights=len(self.bundle.weights or b""),
+        )  # fmt: skip
+        return found or DEFAULT_TILE[kind]
 
     def feeder(self) -> StripFeeder:
         """Reads what the tiles need."""

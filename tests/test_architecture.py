@@ -51,6 +51,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "metrics",
         "options",
         "choose",
+        "tilesize",
         "totals",
         "layer",
         "outputs",

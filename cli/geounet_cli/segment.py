@@ -81,7 +81,8 @@ def add_parser(verbs: Verbs) -> None:
         "--tile",
         type=int,
         metavar="N",
-        help="pixels on a side (changes nothing where tiles are exact)",
+        help="pixels on a side (changes nothing where tiles are exact; default on a CPU: as large"
+        " as fits into about a gigabyte)",
     )
     parser.add_argument(
         "--engine",
