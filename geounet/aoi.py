@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from shapely import make_valid
+from pyproj import Transformer
 
 from geounet.errors import SceneError
 from geounet.hushed import hushed
@@ -33,8 +34,9 @@ class AreaOfInterest:
             SceneError: Unreadable, without polygons, several layers, without a CRS where the scene
                 has one or with one where it has none, or outside the scene.
         """
-        frame = _in_crs_of(_read(path), geobox, path)
-        shapes = tuple(make_valid(s) for s in frame.geometry if s is not None and s.area > 0)
+        found, crs = _read(path)
+        found = _in_crs_of(found[shapely.area(found) > 0], crs, geobox, path)
+        shapes = tuple(shapely.make_valid(found))
         if not shapes:
             raise SceneError(f"--aoi {path} holds no polygon: draw the area as polygons")
         outline = geobox.extent.geom
@@ -56,9 +58,8 @@ class AreaOfInterest:
         return np.asarray(mask)
 
 
-def _read(path: str | Path) -> Any:
-    """The one layer with geometries, as a GeoDataFrame."""
-    import geopandas
+def _read(path: str | Path) -> tuple[NDArray[Any], str | None]:
+    """The geometries of the one layer that has some, and their CRS."""
     import pyogrio
     import pyogrio.errors
 
@@ -67,22 +68,30 @@ def _read(path: str | Path) -> Any:
         if len(layers) != 1:
             held = f"several layers ({', '.join(layers)})" if layers else "no geometries"
             raise SceneError(f"--aoi {path} holds {held}: give a file with one layer of polygons")
-        return geopandas.read_file(path, layer=layers[0])
+        meta, _, wkb, _ = pyogrio.raw.read(path, layer=layers[0], columns=[])
     except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, OSError) as error:
         line = " ".join(str(error).split()).replace(str(path), "").strip(" :")[:160]
         raise SceneError(
             f"--aoi {path} cannot be read ({line}): give a GeoPackage, GeoJSON or Shapefile"
         ) from error
+    return shapely.from_wkb(wkb, on_invalid="ignore"), meta["crs"]
 
 
-def _in_crs_of(frame: Any, geobox: GeoBox, path: str | Path) -> Any:
+def _in_crs_of(
+    shapes: NDArray[Any], crs: str | None, geobox: GeoBox, path: str | Path
+) -> NDArray[Any]:
     if geobox.crs is None:
-        if frame.crs is not None:
+        if crs is not None:
             raise SceneError(
                 f"--aoi {path} has a CRS and the scene has none, so it has no place in it: set the"
                 " scene's with gdal_edit.py -a_srs"
             )
-        return frame
-    if frame.crs is None:
+        return shapes
+    if crs is None:
         raise SceneError(f"--aoi {path} has no CRS: set one, e.g. ogr2ogr -a_srs EPSG:4326 OUT IN")
-    return frame.to_crs(geobox.crs.to_wkt())
+    to_scene = Transformer.from_crs(crs, geobox.crs.to_wkt(), always_xy=True)
+
+    def moved(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.column_stack(to_scene.transform(*points.T))
+
+    return np.asarray(shapely.transform(shapes, moved))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from geounet.classes import NODATA
 from geounet.engine import CONFIDENCE_MAX, BlendEngine
 from geounet.feed import Feed
+from geounet.pipeline import dealt
 from geounet.stitch import Strip, minibatches, stacked
 from geounet.taper import tile_weight
 from geounet.tiling import Tile, TileGrid
@@ -17,7 +19,7 @@ from geounet.window import Window
 
 
 def blended_strips(
-    engine: BlendEngine,
+    engines: Sequence[BlendEngine],
     feeds: Iterable[Feed],
     grid: TileGrid,
     *,
@@ -31,34 +33,64 @@ def blended_strips(
     begins to see, a halo above its cores; memory holds one row of tiles.
 
     Laws: an engine that gives its input as probabilities gives the scene back, whatever the tile,
-    the halo and the minibatch; the result does not depend on the minibatch; and what is not asked
-    for (an area of interest) changes nothing inside of it.
+    the halo and the minibatch; the result depends neither on the minibatch nor on the number of
+    engines; and what is not asked for (an area of interest) changes nothing inside of it.
 
     Args:
-        engine: Gives the probabilities.
+        engines: Give the probabilities: minibatches are dealt to them in turn.
         feeds: Of all rows of tiles, with a spread of the grid's halo.
         grid: How the scene is cut.
         confidence: Whether the largest probability is asked for.
         advance: Hears how many output pixels are done, as in
             :func:`geounet.stitch.segment_strip`.
     """
-    blender = _Blender(engine, grid)
+
+    def worker(engine: BlendEngine) -> Callable[[_Minibatch], _Minibatch]:
+        return lambda minibatch: minibatch.through(engine)
+
+    blender = _Blender(engines[0].codes, grid)
+    made = dealt(_minibatches(feeds, grid, engines[0].minibatch), [worker(e) for e in engines])
+    left = 0
+    for minibatch in made:
+        feed = minibatch.feed
+        if minibatch.first:
+            blender.open(feed.window)
+            left = grid.strip(feed.row).size
+        blender.add_all(minibatch)
+        done = sum(tile.core.size for tile in minibatch.tiles)
+        left -= done
+        advance(left + done if minibatch.last else done)
+        if minibatch.last and (strip := blender.close(feed, confidence=confidence)):
+            yield strip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Minibatch:
+    """Tiles of a row that go through the network at once."""
+
+    feed: Feed
+    tiles: list[Tile]
+    first: bool
+    """Of its row."""
+    last: bool
+    """Of its row."""
+    odds: NDArray[np.float32] | None = None
+    """(tiles, classes, height, width); None before the network, and where there is no tile."""
+
+    def through(self, engine: BlendEngine) -> _Minibatch:
+        """With probabilities."""
+        if not self.tiles:
+            return self
+        tiles, valid = zip(*map(self.feed.cut, self.tiles), strict=True)
+        return replace(self, odds=engine.probabilities(stacked(tiles), stacked(valid)))
+
+
+def _minibatches(feeds: Iterable[Feed], grid: TileGrid, size: int) -> Iterator[_Minibatch]:
+    """Those of all rows; one without a tile for a row that has none."""
     for feed in feeds:
-        blender.open(feed.window)
-        left = grid.strip(feed.row).size
-        for group in minibatches(feed, grid, engine.minibatch, _seen(grid)):
-            tiles, valid = zip(*map(feed.cut, group), strict=True)
-            odds = engine.probabilities(stacked(tiles), stacked(valid))
-            for tile, probability in zip(group, odds, strict=True):
-                blender.add(tile, probability)
-            done = sum(tile.core.size for tile in group)
-            left -= done
-            advance(done)
-        advance(left)
-        last = feed.row + 1 == grid.rows
-        end = grid.height if last else grid.strip(feed.row).row_end - grid.halo
-        if end > feed.window.row_off:
-            yield blender.close(feed, end, confidence=confidence)
+        groups = minibatches(feed, grid, size, _seen(grid)) or [[]]
+        for i, tiles in enumerate(groups):
+            yield _Minibatch(feed=feed, tiles=tiles, first=i == 0, last=i + 1 == len(groups))
 
 
 def _seen(grid: TileGrid) -> Callable[[Tile], Window]:
@@ -69,8 +101,8 @@ def _seen(grid: TileGrid) -> Callable[[Tile], Window]:
 class _Blender:
     """Sums of weighted probabilities for the rows that one row of tiles sees."""
 
-    def __init__(self, engine: BlendEngine, grid: TileGrid) -> None:
-        self._codes, self._grid, self._seen = engine.codes, grid, _seen(grid)
+    def __init__(self, codes: NDArray[np.uint8], grid: TileGrid) -> None:
+        self._codes, self._grid, self._seen = codes, grid, _seen(grid)
         rows = min(grid.height, grid.tile + 2 * grid.halo)
         # one for all of the scene: a row of tiles takes over what the last has left
         self._sums = np.zeros((len(self._codes), rows, grid.width), np.float32)
@@ -86,6 +118,12 @@ class _Blender:
             sums[kept:] = 0
         self._window = window
 
+    def add_all(self, minibatch: _Minibatch) -> None:
+        """Add what the network made of these tiles."""
+        if minibatch.odds is not None:
+            for tile, probability in zip(minibatch.tiles, minibatch.odds, strict=True):
+                self.add(tile, probability)
+
     def add(self, tile: Tile, probability: NDArray[np.float32]) -> None:
         """Add a tile's probabilities (classes, height, width), halo included."""
         inside = self._seen(tile)
@@ -96,9 +134,13 @@ class _Blender:
         for sums, odds in zip(self._sums, probability, strict=True):
             sums[at] += weight * odds[shown]
 
-    def close(self, feed: Feed, end: int, *, confidence: bool) -> Strip:
-        """The rows of the window that end above scene row ``end``."""
-        window = self._window
+    def close(self, feed: Feed, *, confidence: bool) -> Strip | None:
+        """The rows that no later row of tiles sees; None where there is none."""
+        window, grid = self._window, self._grid
+        last = feed.row + 1 == grid.rows
+        end = grid.height if last else grid.strip(feed.row).row_end - grid.halo
+        if end <= window.row_off:
+            return None
         done = Window.between(window.row_off, 0, end, window.col_end)
         sums, valid = self._sums[:, : done.height], feed.valid[: done.height]
         best = sums[0].copy()

@@ -59,13 +59,15 @@ class StripFeeder:
     """How the scene is cut."""
     wanted: Wanted | None = None
     """Area of interest; None: all."""
+    rows: range | None = None
+    """Rows of tiles, one after the other; None: all."""
     spread: int = 0
     """Rows on each side of a strip that its tiles have a say in: the halo where they are blended;
     the windows of feeds are so much higher."""
 
     def __iter__(self) -> Iterator[Feed]:
         rows = _RowBuffer(scene=self.scene, bands=self.bands)
-        for index in range(self.grid.rows):
+        for index in range(self.grid.rows) if self.rows is None else self.rows:
             window = self._window(index)
             asked = None if self.wanted is None else self.wanted(window)
             if asked is not None and not asked.any():

@@ -46,7 +46,7 @@ class SegmentKeywords(TypedDict, total=False):
     engine: str
     """``auto``, ``torch`` or ``openvino``."""
     device: str
-    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or several GPUs: ``cuda:0,cuda:1``."""
     precision: str
     """``auto``, ``fp32``, ``bf16`` or ``fp16``."""
     overwrite: bool
@@ -81,7 +81,7 @@ class SegmentOptions:
     engine: str = "auto"
     """``auto``, ``torch`` or ``openvino``."""
     device: str = "auto"
-    """``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``."""
+    """``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or several GPUs: ``cuda:0,cuda:1``."""
     precision: str = "auto"
     """``auto``, ``fp32``, ``bf16`` or ``fp16``."""
     overwrite: bool = False

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 _POLL = 0.05  # seconds after which a blocked stage looks whether the run has ended
 
@@ -135,3 +138,33 @@ def _put(target: queue.Queue[T | _End], item: T | _End, stop: threading.Event) -
             continue
         return True
     return False
+
+
+def dealt(items: Iterable[T], workers: Sequence[Callable[[T], U]]) -> Iterator[U]:
+    """What workers make of items, in the order of the items.
+
+    Items are dealt in turn, so that which worker gets which does not depend on their speed. Several
+    workers have a thread each, and as many items as there are workers, and one more, are in the
+    making or wait to be taken. A single worker runs where the results are taken.
+
+    An error in a worker is raised in the place of its result; then, or when the iterator is closed,
+    what was begun is waited for and the rest is dropped.
+    """
+    if len(workers) == 1:
+        yield from map(workers[0], items)
+        return
+    threads = [ThreadPoolExecutor(1, thread_name_prefix="geounet-work") for _ in workers]
+    waiting: deque[Future[U]] = deque()
+    try:
+        for i, item in enumerate(items):
+            place = i % len(workers)
+            waiting.append(threads[place].submit(workers[place], item))
+            if len(waiting) > len(workers):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for thread in threads:
+            thread.shutdown(wait=False, cancel_futures=True)
+        for thread in threads:
+            thread.shutdown()

@@ -6,6 +6,7 @@ import contextlib
 import inspect
 import itertools
 import logging
+import threading
 import time
 import traceback
 import warnings
@@ -24,16 +25,18 @@ from geounet.choose import Say, choose_model
 from geounet.classes import NODATA
 from geounet.errors import OptionError, SceneError
 from geounet.feed import Feed, StripFeeder
+from geounet.fingerprint import fingerprint
 from geounet.fit import Fit
 from geounet.options import Progress, SegmentKeywords, SegmentOptions
 from geounet.outputs import OutputPaths, Outputs
+from geounet.parts import Kept, Nowhere, Parts, was_committing
 from geounet.pipeline import Ahead, Behind
 from geounet.report import SegmentReport
 from geounet.scene import SceneReader, SceneSource, open_scene
 from geounet.staging import Staging, check_outputs
-from geounet.stitch import Strip, segment_strip
+from geounet.stitch import Strip, segment_strips
 from geounet.tilesize import largest_tile
-from geounet.tiling import TileGrid
+from geounet.tiling import TileGrid, round_up
 from geounet.totals import Totals
 
 if TYPE_CHECKING:
@@ -48,6 +51,9 @@ DEFAULT_TILE: Mapping[str, int] = {"cpu": 1024, "cuda": 2048, "mps": 1024}
 BLEND_TILE: Mapping[str, int] = {"cpu": 512, "cuda": 1024, "mps": 512}
 """The same where tiles are blended: such a network looks at the whole tile, and was trained on
 smaller ones; and a row of tiles is held as float32 probabilities."""
+
+_SMALLEST_SHARE = 512
+"""Side of a core below which halos cost more than several devices gain."""
 
 _LOG = logging.getLogger("geounet")
 
@@ -134,22 +140,26 @@ def run_segment(
         paths = OutputPaths.of(scene.info, bundle.spec.name, options)
         for file in scene.info.files:
             paths.refuse_input(file)
-        check_outputs(paths.all, overwrite=options.overwrite)
-        with _closing(fit.scene), Staging() as staging:
+        check_outputs(paths.all, overwrite=options.overwrite or was_committing(paths.raster))
+        with _closing(fit.scene), contextlib.ExitStack() as stack:
             for reader in (scene, fit.scene):
                 reader.close()  # with the blocks that choosing has read; a later read opens anew
             run = _Run(fit, bundle, options)
+            kept = run.kept(paths.raster, say, stack)
+            staging = stack.enter_context(Staging())
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
             with Outputs(
                 paths, staging, fit.scene.info, bundle, simplify=options.simplify,
                 smooth=options.smooth, say=say,
             ) as outputs:  # fmt: skip
-                sinks = [totals.add, outputs.write]
-                _drive(run, sinks, progress, begun=lambda: _warn_of_place(fit, bundle, warn))
+                sinks = [kept.keep, totals.add, outputs.write]
+                _drive(run, sinks, progress, lambda: _warn_of_place(fit, bundle, warn), kept)
                 if totals.valid_pixels == 0:
                     raise SceneError(_nothing_valid(fit, options))
                 outputs.finish()
+            kept.commit()
             staging.commit()
+            kept.drop()
     return _report(run, paths, totals, time.perf_counter() - start)
 
 
@@ -167,7 +177,7 @@ def segment_array(
     def keep(strip: Strip) -> None:
         labels[strip.window.slices] = strip.labels
 
-    _drive(run, [keep], progress, begun=lambda: _warn_of_place(fit, bundle, _warn))
+    _drive(run, [keep], progress, lambda: _warn_of_place(fit, bundle, _warn), Nowhere())
     out: xr.DataArray = wrap_xr(labels, fit.scene.info.geobox, nodata=NODATA)
     out.name = "class"
     return out.assign_attrs(
@@ -181,18 +191,19 @@ class _Run:
     """The parts of one run, built from its options."""
 
     def __init__(self, fit: Fit, bundle: Bundle, options: SegmentOptions) -> None:
-        from geounet.engine.select import make_engine
+        from geounet.engine.select import make_engines
 
         info = fit.scene.info
         self.fit, self.bundle, self.options = fit, bundle, options
         self.wanted = None if options.aoi is None else AreaOfInterest.read(options.aoi, info.geobox)
-        self.engine: ModelEngine = make_engine(
+        self.engines: list[ModelEngine] = make_engines(
             bundle,
             fit.normalizer,
             engine=options.engine,
             device=options.device,
             precision=options.precision,
         )
+        self.engine = self.engines[0]
         self.grid = TileGrid.cover(
             height=info.height,
             width=info.width,
@@ -212,7 +223,7 @@ class _Run:
                     " alone: leave it out"
                 )
             return engine.side - 2 * engine.halo
-        return min(asked or self._largest_tile(), longest)
+        return min(asked or self._shared(self._largest_tile()), longest)
 
     def _largest_tile(self) -> int:
         """The side that is best on the device."""
@@ -229,24 +240,46 @@ class _Run:
         )  # fmt: skip
         return found or DEFAULT_TILE[kind]
 
-    def feeder(self) -> StripFeeder:
+    def _shared(self, tile: int) -> int:
+        """A side that gives each of several devices two rows of tiles or more, if it can."""
+        engine, number = self.engine, len(self.engines)
+        if number == 1 or engine.seam != "exact":
+            return tile
+        fair = round_up(-(-self.fit.scene.info.height // (2 * number)), engine.stride)
+        return min(tile, max(fair, _SMALLEST_SHARE))
+
+    def kept(self, raster: Path, say: Say, stack: contextlib.ExitStack) -> Kept:
+        """Where strips are kept, so that a run that was killed can go on."""
+        if self.grid.rows == 1:
+            return Nowhere()
+        depends = fingerprint(self.fit, self.bundle, self.options, self.engine, self.grid)
+        return Nowhere() if depends is None else stack.enter_context(Parts(raster, depends, say))
+
+    @property
+    def spread(self) -> int:
+        """Rows beyond a row of tiles that its tiles have a say in."""
+        return 0 if self.engine.seam == "exact" else self.grid.halo
+
+    def rows(self, done: int) -> range:
+        """The rows of tiles that are needed for all below row ``done`` of the scene."""
+        if done >= self.grid.height:
+            return range(self.grid.rows, self.grid.rows)
+        first = -(-(done + self.spread) // self.grid.tile) if done else 0
+        return range(max(0, first - -(-2 * self.spread // self.grid.tile)), self.grid.rows)
+
+    def feeder(self, rows: range) -> StripFeeder:
         """Reads what the tiles need."""
         return StripFeeder(
-            scene=self.fit.scene,
-            bands=self.fit.bands,
-            grid=self.grid,
-            wanted=self.wanted,
-            spread=0 if self.engine.seam == "exact" else self.grid.halo,
-        )
+            scene=self.fit.scene, bands=self.fit.bands, grid=self.grid, wanted=self.wanted,
+            rows=rows, spread=self.spread,
+        )  # fmt: skip
 
     def strips(self, feeds: Iterable[Feed], advance: Callable[[int], None]) -> Iterator[Strip]:
         """Computes, and joins the tiles as the model asks for."""
-        engine, grid, confidence = self.engine, self.grid, self.options.confidence
-        if engine.seam == "blend":
-            yield from blended_strips(engine, feeds, grid, confidence=confidence, advance=advance)
-            return
-        for feed in feeds:
-            yield segment_strip(engine, feed, grid, confidence=confidence, advance=advance)
+        joined = blended_strips if self.engine.seam == "blend" else segment_strips
+        return joined(
+            self.engines, feeds, self.grid, confidence=self.options.confidence, advance=advance
+        )
 
 
 def _drive(
@@ -254,13 +287,15 @@ def _drive(
     sinks: Sequence[Callable[[Strip], None]],
     progress: Progress | None,
     begun: Callable[[], None],
+    kept: Kept,
 ) -> None:
     """Read ahead, compute here, write behind; ``begun`` hears of the first pixel with a class.
 
     What only may spoil the result is said then: where there is no such pixel, that is the error,
     and nothing comes before it.
     """
-    done, total = 0, run.fit.scene.info.window.size
+    done, total, one_by_one = 0, run.fit.scene.info.window.size, threading.Lock()
+    rows = run.rows(kept.rows)
 
     def consume(strip: Strip) -> None:
         for sink in sinks:
@@ -268,20 +303,22 @@ def _drive(
         heap.give_back()
 
     def read() -> Iterator[Feed]:
-        for feed in run.feeder():
+        for feed in run.feeder(rows):
             heap.give_back()
             yield feed
 
     def advance(pixels: int) -> None:
         nonlocal done
-        done += pixels
-        if progress is not None:
-            progress(done, total)
+        with one_by_one:
+            done += pixels
+            if progress is not None:
+                progress(done, total)
 
-    advance(0)
-    with Ahead(read(), depth=1) as feeds, Behind(consume, depth=1) as behind:
+    advance(min(rows.start * run.grid.tile, run.grid.height) * run.grid.width)
+    with Ahead(read(), depth=len(run.engines)) as feeds, Behind(consume, depth=1) as behind:
         waiting = True
-        for strip in run.strips(feeds, advance):
+        made = (s for s in run.strips(feeds, advance) if s.window.row_off >= kept.rows)
+        for strip in itertools.chain(kept.strips(), made):
             if waiting and (strip.labels != NODATA).any():
                 waiting = False
                 begun()
@@ -301,7 +338,7 @@ def _report(run: _Run, paths: OutputPaths, totals: Totals, seconds: float) -> Se
         seconds=round(seconds, 3),
         mpx_per_s=round(pixels / seconds / 1e6, 3),
         engine=run.engine.name,
-        device=run.engine.device,
+        device=",".join(engine.device for engine in run.engines),
         precision=run.engine.precision,
         tile=run.grid.tile,
         halo=run.grid.halo,

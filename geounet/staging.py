@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
+import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +13,9 @@ from types import TracebackType
 from typing import Self
 
 from geounet.errors import OutputError
+
+_HIDDEN = re.compile(r"\.(\d+)\.(?:partial|scratch)\.")
+"""In temporary names, with the number of the process."""
 
 
 @dataclass(slots=True)
@@ -39,7 +44,11 @@ class Staging:
                 left.unlink(missing_ok=True)
 
     def stage(self, final: Path) -> Path:
-        """The temporary path to write ``final`` to; same folder, same suffix, hidden."""
+        """The temporary path to write ``final`` to; same folder, same suffix, hidden.
+
+        What a process that was killed has left under such names is removed.
+        """
+        _sweep(final)
         temporary = _hidden(final, "partial")
         self._pairs.append((temporary, final))
         return temporary
@@ -98,3 +107,23 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
 
 def _hidden(final: Path, what: str) -> Path:
     return final.with_name(f".{final.stem}.{os.getpid()}.{what}{final.suffix}")
+
+
+def _sweep(final: Path) -> None:
+    """Remove temporary files of dead processes beside ``final``, of its name or longer ones."""
+    for path in final.parent.glob(f".{glob.escape(final.stem)}.*"):
+        found = _HIDDEN.search(path.name)
+        if found and not _is_running(int(found[1])):
+            path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    if sys.platform == "win32":  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from geounet.classes import NODATA
 from geounet.engine import Engine
 from geounet.feed import Feed
+from geounet.pipeline import dealt
 from geounet.tiling import Tile, TileGrid
 from geounet.window import Window
 
@@ -26,6 +27,28 @@ class Strip:
     """(rows, width), class codes, 255 where invalid."""
     confidence: NDArray[np.uint8] | None
     """(rows, width), percent, 255 where invalid; None where it was not asked for."""
+
+
+def segment_strips(
+    engines: Sequence[Engine],
+    feeds: Iterable[Feed],
+    grid: TileGrid,
+    *,
+    confidence: bool,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Iterator[Strip]:
+    """The strips of a scene, top to bottom (exact stitching).
+
+    Rows of tiles are dealt to the engines in turn. Law: the result does not depend on how many
+    there are. Several call ``advance`` each from a thread of its own.
+    """
+
+    def worker(engine: Engine) -> Callable[[Feed], Strip]:
+        return lambda feed: segment_strip(
+            engine, feed, grid, confidence=confidence, advance=advance
+        )
+
+    return dealt(feeds, [worker(engine) for engine in engines])
 
 
 def segment_strip(

@@ -30,7 +30,7 @@ def labels_of(scene, engine, tile):
     strips = (
         (segment_strip(engine, feed, grid, confidence=False) for feed in feeds)
         if exact
-        else blended_strips(engine, feeds, grid, confidence=False)
+        else blended_strips([engine], feeds, grid, confidence=False)
     )
     return np.concatenate([strip.labels for strip in strips])
 

@@ -55,6 +55,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "totals",
         "layer",
         "outputs",
+        "fingerprint",
+        "lock",
+        "parts",
         "evaluate",
         "polygonization",
         "sheet",
@@ -71,7 +74,6 @@ PACKAGES: dict[str, set[str]] = {
     "ground": {"numpy"},
     "values": {"affine", "odc", "pyproj"},
     "edges": {
-        "geopandas",
         "numba",
         "pyarrow",
         "pyogrio",
@@ -84,6 +86,7 @@ PACKAGES: dict[str, set[str]] = {
     "model": {"onnx", "torch", "safetensors", "segmentation_models_pytorch", "torchgeo"},
     "engine": {"openvino"},
     "scale": {
+        "geopandas",
         "kornia",
         "lightning",
         "omegaconf",

@@ -10,6 +10,7 @@ import rasterio
 from affine import Affine
 from cuts import Cut, cuts
 from hypothesis import given
+from hypothesis import strategies as st
 from odc.geo.geobox import GeoBox
 
 import geounet
@@ -49,7 +50,15 @@ class Certain:
 
 
 def strips_of(
-    engine, scene, tile, *, wanted=None, confidence=True, advance=lambda _: None, whole=False
+    engine,
+    scene,
+    tile,
+    *,
+    wanted=None,
+    confidence=True,
+    advance=lambda _: None,
+    whole=False,
+    engines=1,
 ):
     info = scene.info
     grid = TileGrid.cover(
@@ -62,7 +71,9 @@ def strips_of(
     )
     bands = range(1, len(info.bands) + 1)
     feeds = StripFeeder(scene=scene, bands=bands, grid=grid, wanted=wanted, spread=grid.halo)
-    return list(blended_strips(engine, feeds, grid, confidence=confidence, advance=advance))
+    return list(
+        blended_strips([engine] * engines, feeds, grid, confidence=confidence, advance=advance)
+    )
 
 
 def run(engine, scene, tile, **options):
@@ -86,6 +97,14 @@ def test_identity(cut: Cut) -> None:
     assert min(seen) >= 0
 
 
+@given(cut=cuts(labels=4), engines=st.integers(2, 3))
+def test_several_engines_give_what_one_gives(cut: Cut, engines: int) -> None:
+    scene = MemoryScene.of(cut.data, valid=cut.valid)
+    one = run(cut.engine, scene, cut.tile, whole=cut.whole)
+    several = run(cut.engine, scene, cut.tile, whole=cut.whole, engines=engines)
+    assert np.array_equal(one, several)
+
+
 @pytest.mark.parametrize("tile", [8, 24, 96])
 @pytest.mark.parametrize("halo", [0, 8, 16])
 def test_probabilities_come_back_as_they_went_in(tile: int, halo: int) -> None:
@@ -107,8 +126,8 @@ def test_no_tile_can_be_told_from_the_result() -> None:
     mean = []
 
     class Keeping(_Blender):
-        def close(self, feed, end, *, confidence):
-            strip = super().close(feed, end, confidence=confidence)
+        def close(self, feed, *, confidence):
+            strip = super().close(feed, confidence=confidence)
             rows = strip.window.height
             seen.append(self._weights[:rows].copy())
             mean.append(self._sums[0, :rows] / self._weights[:rows])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from cuts import Cut, cuts
 from hypothesis import given
+from hypothesis import strategies as st
 
 from geounet.bands import Normalizer
 from geounet.bundle import Bundle, load_bundle
@@ -15,7 +16,7 @@ from geounet.classes import NODATA
 from geounet.engine.torch import TorchEngine
 from geounet.feed import StripFeeder
 from geounet.scene import MemoryScene
-from geounet.stitch import segment_strip
+from geounet.stitch import segment_strips
 from geounet.testing import EchoEngine, random_bundle
 from geounet.testing.bundles import random_spec
 from geounet.tiling import TileGrid, mirror_index, round_up
@@ -23,7 +24,18 @@ from geounet.tiling import TileGrid, mirror_index, round_up
 RNG = np.random.default_rng(7)
 
 
-def run(engine, scene, tile, *, halo=None, stride=None, wanted=None, confidence=False, whole=False):
+def run(
+    engine,
+    scene,
+    tile,
+    *,
+    halo=None,
+    stride=None,
+    wanted=None,
+    confidence=False,
+    whole=False,
+    engines=1,
+):
     info = scene.info
     grid = TileGrid.cover(
         height=info.height,
@@ -35,7 +47,7 @@ def run(engine, scene, tile, *, halo=None, stride=None, wanted=None, confidence=
     )
     bands = range(1, len(info.bands) + 1)
     feeder = StripFeeder(scene=scene, bands=bands, grid=grid, wanted=wanted)
-    strips = [segment_strip(engine, feed, grid, confidence=confidence) for feed in feeder]
+    strips = list(segment_strips([engine] * engines, feeder, grid, confidence=confidence))
     labels = np.concatenate([s.labels for s in strips])
     if not confidence:
         return labels
@@ -48,6 +60,16 @@ def test_identity(cut: Cut) -> None:
     labels, percent = run(cut.engine, scene, cut.tile, confidence=True, whole=cut.whole)
     assert np.array_equal(labels, np.where(cut.valid, cut.data[0], NODATA))
     assert np.array_equal(percent, np.where(cut.valid, 100, NODATA))
+
+
+@given(cut=cuts(labels=200), engines=st.integers(2, 3))
+def test_several_engines_give_what_one_gives(cut: Cut, engines: int) -> None:
+    scene = MemoryScene.of(cut.data, valid=cut.valid)
+    one, several = (
+        run(cut.engine, scene, cut.tile, confidence=True, whole=cut.whole, engines=n)
+        for n in (1, engines)
+    )
+    assert np.array_equal(one, several)
 
 
 @given(cut=cuts(labels=200))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geounet.pipeline import Ahead, Behind
+from geounet.pipeline import Ahead, Behind, dealt
 
 
 @pytest.fixture(autouse=True)
@@ -144,3 +144,63 @@ def test_leaving_early_needs_no_exhausting():
         for item in source:
             assert item == 0
             break
+
+
+@given(st.lists(st.integers()), st.integers(1, 4))
+def test_what_is_dealt_comes_back_in_order(items, number):
+    workers = [lambda item, i=i: (item, i) for i in range(number)]
+    assert list(dealt(iter(items), workers)) == [(item, i % number) for i, item in enumerate(items)]
+
+
+def test_workers_work_at_once():
+    meet = threading.Barrier(3, timeout=5)
+    assert list(dealt(range(9), [lambda i: (meet.wait(), i)[1]] * 3)) == list(range(9))
+
+
+def test_a_worker_has_one_item_at_a_time():
+    busy = threading.Lock()
+
+    def work(item):
+        assert busy.acquire(blocking=False)
+        busy.release()
+        return item
+
+    others = [lambda item: item] * 2
+    assert list(dealt(range(50), [work, *others])) == list(range(50))
+
+
+def test_dealing_takes_no_more_than_it_needs():
+    taken = []
+
+    def items():
+        for i in range(20):
+            taken.append(i)
+            yield i
+
+    made = dealt(items(), [lambda i: i] * 3)
+    assert next(made) == 0
+    assert taken == [0, 1, 2, 3]
+    made.close()
+
+
+@given(st.integers(0, 6), st.integers(1, 3))
+def test_an_error_of_a_worker_takes_the_place_of_its_result(good, number):
+    def work(item):
+        if item == good:
+            raise BrokenError(item)
+        return item
+
+    seen = []
+    with pytest.raises(BrokenError, match=str(good)):
+        seen.extend(dealt(iter(range(10)), [work] * number))
+    assert seen == list(range(good))
+
+
+@given(st.integers(1, 3))
+def test_an_error_of_the_items_comes_through_the_dealing(number):
+    def items():
+        yield 1
+        raise BrokenError("no more")
+
+    with pytest.raises(BrokenError, match="no more"):
+        list(dealt(items(), [lambda i: i] * number))

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from geounet.engine.torch import fold_batch_norm, in_precision
+from geounet.engine.torch import _full_float32, fold_batch_norm, in_precision
 from geounet.nn import build
 from geounet.spec import ArchSpec
 
@@ -68,3 +68,18 @@ def test_cudnn_does_not_round_to_tf32(set_by_user):
             assert torch.backends.cudnn.conv.fp32_precision == before
     """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="torch < 2.9")
+def test_one_thread_leaves_it_to_the_other():
+    """Several GPUs compute at once, and the setting is one for all."""
+    conv, cuda = torch.backends.cudnn.conv, torch.device("cuda")
+    before = conv.fp32_precision
+    first, second = _full_float32(cuda), _full_float32(cuda)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    during = conv.fp32_precision
+    second.__exit__(None, None, None)
+    assert before != during == "ieee"
+    assert conv.fp32_precision == before

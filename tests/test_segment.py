@@ -22,6 +22,7 @@ import geounet
 from geounet.bands import Normalizer
 from geounet.bundle import load_bundle
 from geounet.classes import NODATA
+from geounet.engine.select import make_engine
 from geounet.engine.torch import TorchEngine
 from geounet.errors import GeounetError, OptionError, OutputError, SceneError
 from geounet.polygonize import StripPolygonizer
@@ -333,6 +334,40 @@ def test_progress(tmp_path, model, scene) -> None:
     assert done[-1] == HEIGHT * WIDTH
     assert {total for _, total in seen} == {HEIGHT * WIDTH}
     assert len(seen) > 5
+
+
+def test_several_devices_give_the_bytes_of_one(tmp_path, model, scene, monkeypatch) -> None:
+    one = geounet.segment(scene, model=model, out=tmp_path / "a.tif", tile=64, confidence=True)
+    monkeypatch.setattr(
+        "geounet.engine.select.make_engines",
+        lambda *args, **options: [make_engine(*args, **options) for _ in range(3)],
+    )
+    (tmp_path / "b").mkdir()
+    seen = []
+    several = geounet.segment(
+        scene,
+        model=model,
+        out=tmp_path / "b" / "a.tif",
+        tile=64,
+        confidence=True,
+        progress=lambda done, _total: seen.append(done),
+    )
+    assert several.device == "cpu,cpu,cpu"
+    for what in ("raster", "polygons", "confidence"):
+        assert getattr(one, what).read_bytes() == getattr(several, what).read_bytes()
+    assert seen == sorted(seen)
+    assert seen[-1] == HEIGHT * WIDTH
+
+
+def test_several_devices_get_two_rows_of_tiles_each(tmp_path, model, monkeypatch) -> None:
+    grid = GeoBox((4000, 8), GRID.affine, GRID.crs)
+    tall = MemoryScene.of(np.zeros((2, 4000, 8), np.float32), geobox=grid, names=("red", "nir"))
+    monkeypatch.setattr(
+        "geounet.engine.select.make_engines",
+        lambda *args, **options: [make_engine(*args, **options) for _ in range(3)],
+    )
+    report = geounet.segment(tall, model=model, out=tmp_path / "a.tif", polygons=False)
+    assert report.tile == 668
 
 
 class StageError(Exception):

@@ -33,8 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except GeounetError as error:
         print(f"geounet: {error}", file=sys.stderr)
         return EXIT_REFUSED
-    except KeyboardInterrupt:
-        print("geounet: interrupted; nothing was left behind", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        left = interruption.args[0] if interruption.args else "nothing was left behind"
+        print(f"geounet: interrupted; {left}", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output, such as head, has gone
         sys.stderr.close()

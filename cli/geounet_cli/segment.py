@@ -89,7 +89,11 @@ def add_parser(verbs: Verbs) -> None:
         default="auto",
         help="auto (the fastest here), torch, or openvino (CPU, fp32; needs no torch)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
+    parser.add_argument(
+        "--device",
+        default="auto",
+        help="auto, cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1",
+    )
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")

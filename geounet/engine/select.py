@@ -26,6 +26,36 @@ _GPUS = ("nvidia[0-9]*", "nvhost-gpu", "nvmap", "kfd", "dxg")
 """What Linux has in ``/dev`` where torch may find a GPU: Nvidia's (desktop, Jetson), AMD's, WSL."""
 
 
+def make_engines(
+    bundle: Bundle,
+    normalizer: Normalizer,
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    precision: str = "auto",
+) -> list[ModelEngine]:
+    """An engine on each of the devices: one, or several GPUs as in ``cuda:0,cuda:1``.
+
+    Arguments and errors are those of :func:`make_engine`.
+
+    Raises:
+        OptionError: Several devices that are not all CUDA GPUs, or one of them twice.
+    """
+    devices = device.split(",")
+    numbered = [one.partition(":")[::2] for one in devices]
+    if len(devices) > 1 and (
+        len(set(devices)) < len(devices)
+        or not all(kind == "cuda" and index.isdigit() for kind, index in numbered)
+    ):
+        raise OptionError(
+            f"--device {device}: several devices are different CUDA GPUs, as in cuda:0,cuda:1"
+        )
+    return [
+        make_engine(bundle, normalizer, engine=engine, device=one, precision=precision)
+        for one in devices
+    ]
+
+
 def make_engine(
     bundle: Bundle,
     normalizer: Normalizer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -230,21 +231,37 @@ def _full_float32(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    with _ieee(torch.backends.cudnn):
+    with _IEEE:
         yield
 
 
-@contextmanager
-def _ieee(cudnn: Any) -> Iterator[None]:
+class _Ieee:
+    """A setting of the whole process, while at least one thread needs it."""
+
+    def __init__(self) -> None:
+        self._lock, self._threads, self._before = threading.Lock(), 0, None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._threads:
+                self._before = _set_precision("ieee", tf32=False)
+            self._threads += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._threads -= 1
+            if not self._threads:
+                _set_precision(self._before, tf32=self._before)
+
+
+_IEEE = _Ieee()
+
+
+def _set_precision(name: Any, *, tf32: Any) -> Any:
+    """Set cuDNN's precision of float32 convolutions; gives what it was."""
+    cudnn: Any = torch.backends.cudnn
     if not hasattr(cudnn, "conv"):  # torch < 2.9, where there is one switch for all of cuDNN
-        before, cudnn.allow_tf32 = cudnn.allow_tf32, False
-        try:
-            yield
-        finally:
-            cudnn.allow_tf32 = before
-        return
-    before, cudnn.conv.fp32_precision = cudnn.conv.fp32_precision, "ieee"
-    try:
-        yield
-    finally:
-        cudnn.conv.fp32_precision = before
+        before, cudnn.allow_tf32 = cudnn.allow_tf32, tf32
+    else:
+        before, cudnn.conv.fp32_precision = cudnn.conv.fp32_precision, name
+    return before

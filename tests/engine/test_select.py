@@ -10,7 +10,7 @@ import pytest
 import geounet.engine.select as ours
 from geounet.bands import Normalizer
 from geounet.bundle import load_bundle
-from geounet.engine.select import make_engine
+from geounet.engine.select import make_engine, make_engines
 from geounet.errors import DependencyError, DeviceError, GeounetError, ModelError, OptionError
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
@@ -21,8 +21,12 @@ def bundle(tmp_path_factory):
     return load_bundle(random_bundle(tmp_path_factory.mktemp("bundle") / "m.geounet"))
 
 
+def normalizer_of(bundle) -> Normalizer:
+    return Normalizer.of(bundle.spec.bands, bundle.spec.clip)
+
+
 def picked(bundle, **asked) -> str:
-    return make_engine(bundle, Normalizer.of(bundle.spec.bands, bundle.spec.clip), **asked).name
+    return make_engine(bundle, normalizer_of(bundle), **asked).name
 
 
 @pytest.fixture
@@ -104,6 +108,25 @@ def test_what_is_asked_for_overrides(bundle, machine) -> None:
 def test_what_does_not_go_together(bundle, asked, error, message) -> None:
     with pytest.raises(error, match=message):
         picked(bundle, **asked)
+
+
+@pytest.mark.parametrize(
+    "device", ["cuda:0,cuda:0", "cuda,cuda:1", "cpu,cpu", "cuda:0,", "mps,cpu"]
+)
+def test_several_devices_are_different_gpus(bundle, device) -> None:
+    message = f"--device {device}: several devices are different CUDA GPUs, as in cuda:0,cuda:1"
+    with pytest.raises(OptionError, match=message):
+        make_engines(bundle, normalizer_of(bundle), device=device)
+
+
+def test_each_device_gets_an_engine(bundle, monkeypatch) -> None:
+    asked = []
+    monkeypatch.setattr(
+        "geounet.engine.select.make_engine",
+        lambda *_, device, precision, engine: asked.append((device, precision, engine)),
+    )
+    make_engines(bundle, normalizer_of(bundle), device="cuda:2,cuda:0", precision="fp16")
+    assert asked == [("cuda:2", "fp16", "auto"), ("cuda:0", "fp16", "auto")]
 
 
 def test_what_is_not_installed_is_said_with_the_command(bundle, machine) -> None:

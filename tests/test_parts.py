@@ -1,0 +1,212 @@
+"""Finished strips on disk: what is read back is what was kept, or there is nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mounts import read_only
+
+from geounet.errors import OutputError
+from geounet.parts import Parts, was_committing
+from geounet.stitch import Strip
+from geounet.window import Window
+
+SAME = {"the scene": "1", "the model": "2"}
+WIDTH = 7
+
+
+def strip_of(row: int, height: int = 4, *, confidence: bool = False, seed: int = 0) -> Strip:
+    rng = np.random.default_rng((seed, row))
+    labels, percent = rng.integers(0, 256, (2, height, WIDTH), np.uint8)
+    return Strip(
+        window=Window(row_off=row, col_off=0, height=height, width=WIDTH),
+        labels=labels,
+        confidence=percent if confidence else None,
+    )
+
+
+def equal(one: Strip, other: Strip) -> bool:
+    return (
+        one.window == other.window
+        and np.array_equal(one.labels, other.labels)
+        and (one.confidence is None) == (other.confidence is None)
+        and (one.confidence is None or np.array_equal(one.confidence, other.confidence))
+    )
+
+
+class KilledError(BaseException):
+    """Stands for the end of the process."""
+
+
+def end(raster, strips, error, now=SAME, heard=None):
+    """A run that keeps strips and ends with an error; ``heard`` takes what it said and found."""
+    heard = [] if heard is None else heard
+    said = []
+    with Parts(raster, now, said.append) as parts:
+        heard += [said, parts.rows, list(parts.strips())]
+        for strip in strips:
+            parts.keep(strip)
+        raise error
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of ``a.tif`` that is killed when it has kept strips: what it said and found."""
+
+    def begin(*strips, now=SAME):
+        heard = []
+        with pytest.raises(KilledError):
+            end(tmp_path / "a.tif", strips, KilledError(), now, heard)
+        return tuple(heard)
+
+    return begin
+
+
+@given(heights=st.lists(st.integers(1, 5), min_size=1, max_size=5), confidence=st.booleans())
+def test_what_was_kept_comes_back(heights, confidence) -> None:
+    starts = [sum(heights[:i]) for i in range(len(heights))]
+    strips = [
+        strip_of(row, height, confidence=confidence)
+        for row, height in zip(starts, heights, strict=True)
+    ]
+    said: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        raster = Path(folder) / "a.tif"
+        with pytest.raises(KilledError):
+            end(raster, strips, KilledError())
+        with Parts(raster, SAME, said.append) as parts:
+            assert parts.rows == sum(heights)
+            found = list(parts.strips())
+            parts.drop()
+        assert len(found) == len(strips)
+        assert all(equal(*pair) for pair in zip(found, strips, strict=True))
+        assert said == [
+            f"an earlier run of {raster} was interrupted: going on at row {sum(heights)}"
+        ]
+        assert list(Path(folder).iterdir()) == []
+
+
+def test_a_strip_that_is_there_is_not_kept_again(run) -> None:
+    run(strip_of(0), strip_of(4))
+    run(strip_of(0, seed=1), strip_of(8))
+    _, rows, found = run()
+    assert rows == 12
+    assert all(equal(a, strip_of(b)) for a, b in zip(found, (0, 4, 8), strict=True))
+
+
+@pytest.mark.parametrize("keep", [0, 20, -1])
+def test_a_broken_strip_and_those_below_are_made_anew(run, tmp_path, keep) -> None:
+    run(strip_of(0), strip_of(4), strip_of(8))
+    path = tmp_path / ".a.tif.parts" / "0000000004-0000000008.strip"
+    path.write_bytes(path.read_bytes()[:keep])
+    said, rows, found = run(strip_of(4, seed=1))
+    assert "going on at row 4" in said[0]
+    assert (rows, len(found)) == (4, 1)
+    _, rows, found = run()
+    assert rows == 8
+    assert equal(found[1], strip_of(4, seed=1))
+
+
+def test_a_changed_byte_is_noticed(run, tmp_path) -> None:
+    run(strip_of(0, 40))
+    path = tmp_path / ".a.tif.parts" / "0000000000-0000000040.strip"
+    content = bytearray(path.read_bytes())
+    content[-30] ^= 1
+    path.write_bytes(content)
+    assert run()[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("now", "what"),
+    [
+        (SAME | {"the model": "3"}, "the model"),
+        ({"the scene": "0", "the model": "3"}, "the scene and the model"),
+        (SAME | {"--aoi": "4"}, "--aoi"),
+    ],
+)
+def test_another_run_starts_anew_and_says_why(run, tmp_path, now, what) -> None:
+    run(strip_of(0), strip_of(4))
+    said, rows, _ = run(strip_of(0, 6), now=now)
+    (line,) = said
+    assert line == (
+        f"an earlier run of {tmp_path / 'a.tif'} was interrupted, and {what} changed since then:"
+        " starting anew"
+    )
+    assert rows == 0
+    assert run(now=now)[1] == 6
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+def test_a_broken_record_starts_anew(run, tmp_path, content) -> None:
+    run(strip_of(0))
+    (tmp_path / ".a.tif.parts" / "run.json").write_bytes(content)
+    assert run() == ([], 0, [])
+
+
+def test_an_error_leaves_nothing(tmp_path) -> None:
+    with pytest.raises(ZeroDivisionError):
+        end(tmp_path / "a.tif", [strip_of(0)], ZeroDivisionError())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interruption_says_that_the_same_command_goes_on(tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        end(tmp_path / "a.tif", [strip_of(0)], KeyboardInterrupt())
+    assert str(caught.value) == (
+        f"the same command goes on with what is finished of {tmp_path / 'a.tif'}"
+    )
+    assert [path.name for path in tmp_path.iterdir()] == [".a.tif.parts"]
+
+
+def test_an_interruption_without_a_strip_leaves_nothing(tmp_path) -> None:
+    with pytest.raises(KeyboardInterrupt) as caught:
+        end(tmp_path / "a.tif", [], KeyboardInterrupt())
+    assert caught.value.args == ()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_renaming_is_noted(tmp_path) -> None:
+    raster = tmp_path / "a.tif"
+    assert not was_committing(raster)
+    with Parts(raster, SAME, print) as parts:
+        assert not was_committing(raster)
+        parts.commit()
+        assert was_committing(raster)
+        parts.drop()
+    assert not was_committing(raster)
+
+
+def test_one_process_at_a_time(tmp_path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from geounet.parts import Parts\n"
+        "with Parts(Path('a.tif'), {}, print):\n"
+        "    print('has it', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"has it\n"
+        refusal = r"a\.tif is being written by another run: wait for it, or give another name with"
+        with pytest.raises(OutputError, match=refusal), Parts(tmp_path / "a.tif", SAME, print):
+            pass
+        other.kill()
+    with Parts(tmp_path / "a.tif", SAME, print) as parts:
+        parts.drop()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path) -> None:
+    with (
+        read_only(tmp_path),
+        pytest.raises(
+            OutputError, match=r"finished strips cannot be kept .* choose another folder"
+        ),
+        Parts(tmp_path / "a.tif", SAME, print),
+    ):
+        pass
