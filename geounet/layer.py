@@ -8,6 +8,7 @@ from pathlib import Path
 from geounet import qgis
 from geounet.classes import ClassScheme
 from geounet.polygonize.layers import PolygonLayout, layer_name, open_layer
+from geounet.polygonize.rehearsal import Rehearsal
 from geounet.polygonize.tracer import StripPolygonizer
 from geounet.polygonize.tracing import Tracing
 from geounet.polygonize.warm import get_ready
@@ -48,7 +49,8 @@ class ClassPolygons:
         )
         # while the network computes
         height, width = tracing.geobox.shape
-        get_ready(height * width, say, tracing, wait=False)
+        run = Rehearsal(tracing=tracing, suffix=path.suffix.lower())
+        get_ready(height * width, say, run, wait=False)
         self._layer = open_layer(path, layout)
 
     def write(self, strip: Strip) -> None:

@@ -34,6 +34,7 @@ from geounet.polygonize import (
     layer_name,
     open_layer,
 )
+from geounet.polygonize.rehearsal import Rehearsal
 from geounet.polygonize.tolerance import parse_length, tolerance_of
 from geounet.polygonize.warm import get_ready
 from geounet.samegrid import check_same_grid
@@ -169,7 +170,8 @@ def polygonize_raster(
         if info.geobox.crs is None:
             warn(f"{info.source} has no CRS, so the layer has none either, nor areas")
         sieved = bool(options.min_area or options.max_hole)
-        get_ready(info.window.size, say, codes.tracing, sieved=sieved)
+        run = Rehearsal(tracing=codes.tracing, sieved=sieved, suffix=out.suffix.lower())
+        get_ready(info.window.size, say, run)
         staging = stack.enter_context(Staging())
         totals = _Totals(codes.legend)
         layout = codes.layout(layer_name(out.stem))

@@ -38,6 +38,11 @@ class LabelBand:
     """(rows, width)."""
 
 
+def band_rows(tracing: Tracing) -> int:
+    """Rows of a band."""
+    return BAND if tracing.simplify is None else SIMPLIFIED_BAND
+
+
 class Bands:
     """Cuts a raster into bands, counted from its top.
 
@@ -53,7 +58,7 @@ class Bands:
         self._height, self._width = tracing.geobox.shape
         self._meridian = None if meridian is None or meridian.cut == NO_CUT else meridian
         self._columns = self._width + (self._meridian is not None)
-        self._rows = BAND if tracing.simplify is None else SIMPLIFIED_BAND
+        self._rows = band_rows(tracing)
         self._row = self._filled = 0
         self._labels = self._empty()
         self._confidence = np.zeros((self._rows + 1, self._columns), np.uint8)

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -37,6 +37,7 @@ class Kernel:
         self, function: Callable[..., Any], interpreted: Callable[..., Any] | None = None
     ) -> None:
         functools.update_wrapper(self, function)
+        self.name = f"{function.__module__}.{function.__qualname__}"
         self._interpreted, self._ready = interpreted or function, False
         try:
             self._compiled: Any = numba.njit(cache=True, nogil=True)(function)
@@ -48,7 +49,7 @@ class Kernel:
 
     def __call__(self, *args: Any) -> Any:
         """What the function returns."""
-        if INTERPRETER.insists or (
+        if INTERPRETER.insists_on(self) or (
             not self._ready and not self.is_kept() and INTERPRETER.can_afford(args)
         ):
             return INTERPRETER.run(self._interpreted, args)
@@ -87,12 +88,19 @@ def callee(function: F) -> F:
     return kept
 
 
+class _Here(threading.local):
+    """What holds for one thread."""
+
+    def __init__(self) -> None:
+        self.compiles: Collection[str] | None = None
+        self.seen: list[Kernel] = []
+
+
 class Interpreter:
     """Seconds that may be spent on interpreting kernels rather than on compiling them."""
 
     def __init__(self) -> None:
-        self.insists = False
-        """Whether nothing is compiled at all."""
+        self._here = _Here()
         self._seconds, self._granted = 0.0, False
         self._then: Callable[[], object] | None = None
         self._lock = threading.Lock()
@@ -104,13 +112,23 @@ class Interpreter:
                 self._seconds, self._then, self._granted = seconds, then, True
 
     @contextlib.contextmanager
-    def always(self) -> Iterator[None]:
-        """Interpret everything, for tests and debuggers."""
-        self.insists = True
+    def all_but(self, names: Collection[str]) -> Iterator[list[Kernel]]:
+        """Interpret everything but the kernels of these names; gives those that are called.
+
+        That is for this thread alone.
+        """
+        self._here.compiles, self._here.seen = names, []
         try:
-            yield
+            yield self._here.seen
         finally:
-            self.insists = False
+            self._here.compiles = None
+
+    def insists_on(self, kernel: Kernel) -> bool:
+        """Whether a kernel must not be compiled, whatever that costs."""
+        if self._here.compiles is None:
+            return False
+        self._here.seen.append(kernel)
+        return kernel.name not in self._here.compiles
 
     def can_afford(self, args: Iterable[Any]) -> bool:
         """Whether a kernel with these arguments will be done in time."""

@@ -2,58 +2,38 @@
 
 from __future__ import annotations
 
-import gc
+import os
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import wraps
-from pathlib import Path
-from typing import Any, ParamSpec, cast
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import cast
 
-import numpy as np
-from affine import Affine
-from odc.geo.geobox import GeoBox
-
-from geounet.polygonize.band import Band, BandTracer, Open, Rings
-from geounet.polygonize.batch import PolygonBatch
 from geounet.polygonize.compiled import INTERPRETER, Kernel
-from geounet.polygonize.corners import OUTSIDE
-from geounet.polygonize.features import Features
 from geounet.polygonize.front import join_band
 from geounet.polygonize.holes import enclose
-from geounet.polygonize.joiner import Joiner
-from geounet.polygonize.layers import PolygonLayout, open_layer
 from geounet.polygonize.merging import merge_small
+from geounet.polygonize.rehearsal import Rehearsal
 from geounet.polygonize.rounding import round_rings
-from geounet.polygonize.sieve import Sieve
 from geounet.polygonize.simplify import choose_vertices
 from geounet.polygonize.smooth import smooth_rings
-from geounet.polygonize.tolerance import Tolerance
-from geounet.polygonize.tracing import Tracing
 
-P = ParamSpec("P")
-
-_GRID = GeoBox((3, 4), Affine(10, 0, 500_000, 0, -10, 5_000_000), "EPSG:32633")
-_TRACING = Tracing(geobox=_GRID, nodata=None)
 _SMALL = 4_000_000
 """Pixels up to which it may be worth while to do without compiling."""
 
 _PATIENCE = 4.0
 """Seconds for which that is tried."""
 
-_SQUARE = np.array([[0, 0], [0, 1], [1, 1], [1, 0], [0, 0]], "<f8")
+_PROCESSES = 4
+"""That compile at once; the longest function takes as long as a fifth of all."""
+
+_START = 1.5
+"""Seconds that a process needs to begin."""
 
 
 def get_ready(
-    pixels: int,
-    say: Callable[[str], object],
-    tracing: Tracing = _TRACING,
-    *,
-    sieved: bool = False,
-    wait: bool = True,
+    pixels: int, say: Callable[[str], object], run: Rehearsal, *, wait: bool = True
 ) -> None:
     """Before polygonising a raster for the first time here: compile for a large one.
 
@@ -63,19 +43,20 @@ def get_ready(
     Args:
         pixels: Of the raster.
         say: Hears that something is compiled.
-        tracing: How it will be traced.
-        sieved: Whether small areas or small holes will be taken out.
+        run: What will be done.
         wait: Whether to return only then; who comes too early waits anyway.
     """
 
     def compile_now() -> None:
-        missing = [name for name, kernel in _needed(tracing, sieved=sieved) if _is_missing(kernel)]
+        missing = [name for name, kernel in _needed(run) if _is_missing(kernel)]
         if _BASE in missing:
-            compile_ahead(say, tracing, sieved=sieved)
+            say("the first run on a large raster compiles the polygoniser, half a minute at most,"
+                " once")  # fmt: skip
         elif missing:
             what = " and ".join(missing)
             say(f"the first run with {what} compiles that, ten seconds or so, once")
-            compile_tracing(tracing, sieved=sieved)
+        if missing:
+            compile_ahead(run)
 
     if pixels <= _SMALL:
         INTERPRETER.grant(_PATIENCE, then=compile_now)
@@ -88,15 +69,16 @@ def get_ready(
 _BASE = "polygons"
 
 
-def _needed(tracing: Tracing, *, sieved: bool) -> Iterator[tuple[str, Kernel]]:
+def _needed(run: Rehearsal) -> Iterator[tuple[str, Kernel]]:
     """What people ask for, and the function of it that takes longest to compile."""
+    tracing = run.tracing
     yield _BASE, cast("Kernel", join_band)
     if tracing.simplify is not None:
         yield "--simplify", cast("Kernel", choose_vertices)
     if tracing.smooth:
         how = smooth_rings if tracing.simplify is None else round_rings
         yield "--smooth", cast("Kernel", how)
-    if sieved:
+    if run.sieved:
         yield "--min-area", cast("Kernel", merge_small)
         yield "--max-hole", cast("Kernel", enclose)
 
@@ -106,87 +88,72 @@ def _is_missing(kernel: Kernel) -> bool:
     return kernel.can_be_kept and not kernel.is_kept()
 
 
-def compile_ahead(
-    say: Callable[[str], object], tracing: Tracing = _TRACING, *, sieved: bool = False
-) -> None:
-    """Compile the polygoniser, and say so.
+def compile_ahead(run: Rehearsal, processes: int | None = None) -> None:
+    """Compile all that a run needs and that was never compiled here, in several processes.
 
-    A second process compiles one half of it and leaves the result where this one finds it.
+    Args:
+        run: What will be done.
+        processes: How many; None: as many as there are cores, and work.
     """
-    say("the first run on a large raster compiles the polygoniser, half a minute at most, once")
-    command = "from geounet.polygonize.warm import compile_other_half as c; c()"
-    with subprocess.Popen(  # noqa: S603  our own Python and text
-        [sys.executable, "-c", command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ):
-        compile_tracing(tracing, sieved=sieved)
+    missing = [kernel.name for kernel in run.kernels() if _is_missing(kernel)]
+    work = sum(map(_seconds, missing))
+    most = min(_PROCESSES, _cores(), 1 + int(work / (2 * _START)))
+    own, *others = shares(missing, processes or most)
+    command = "import sys; from geounet.polygonize.warm import compile_share as c; c(*sys.argv[1:])"
+    with ExitStack() as running:
+        for share in others:
+            argv = [sys.executable, "-c", command, run.to_json(), *share]
+            running.enter_context(
+                subprocess.Popen(  # noqa: S603  our own Python and text
+                    argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+                )
+            )
+        run.compile(frozenset(own))
 
 
-def _without_collecting(work: Callable[P, None]) -> Callable[P, None]:
-    """Compiling makes no garbage to speak of, and looking for it takes a tenth of the time."""
-
-    @wraps(work)
-    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        collecting = gc.isenabled()
-        gc.disable()
-        try:
-            work(*args, **kwargs)
-        finally:
-            if collecting:
-                gc.enable()
-
-    return wrapped
+def compile_share(run: str, *names: str) -> None:
+    """One of the processes: compile these functions of a run, told as JSON."""
+    Rehearsal.from_json(run).compile(frozenset(names))
 
 
-@_without_collecting
-def compile_tracing(tracing: Tracing = _TRACING, *, sieved: bool = False) -> None:
-    """What traces bands and makes features, by doing that with a tiny one."""
-    from geounet.polygonize.areas import ArcAreas
-
-    tiny = replace(tracing, geobox=_GRID)
-    labels = np.full((4, 6), OUTSIDE, np.int32)
-    labels[1:3, 1:-1] = ((0, 0, 0, 0), (0, 1, 0, 0))
-    tracer = BandTracer(
-        height=3,
-        areas=ArcAreas(_GRID),
-        simplify=None if tiny.simplify is None else Tolerance(distance=1.0, pixel=(1.0, 1.0)),
-        smooth=tiny.smooth,
-        diagonal=tiny.diagonal,
-    )
-    Features(tiny).batches(tracer(labels, 0).rings)
-    if sieved:
-        sieve = Sieve(geobox=_GRID, nodata=OUTSIDE, min_area=150.0, max_hole=150.0)
-        list(sieve.add(labels[1:, 1:-1], None))
-        list(sieve.rest())
+def shares(names: Sequence[str], number: int) -> list[list[str]]:
+    """Functions in so many parts, or fewer, that take about as long; the first a little less."""
+    parts: list[list[str]] = [[] for _ in range(number)]
+    loads = [0.0] + [_START] * (number - 1)
+    for name in sorted(names, key=_seconds, reverse=True):
+        least = loads.index(min(loads))
+        parts[least].append(name)
+        loads[least] += _seconds(name)
+    return [parts[0], *(part for part in parts[1:] if part)]
 
 
-@_without_collecting
-def compile_other_half() -> None:
-    """What joins bands, by joining nothing, and what writes a GeoPackage, by writing a square."""
-    nothing: dict[str, Any] = {
-        "closed": np.empty(0, np.uint8),
-        "feature_start": np.zeros(1, np.int64),
-        "feature_order": np.empty(0, np.int32),
-        "start": np.zeros(1, np.int64),
-        "order": np.empty(0, np.int32),
-        "pinched": np.empty(0, np.uint8),
-        "halves": np.empty(0, np.int32),
-        "path_span": np.empty((0, 2), np.int64),
-        "path_ports": np.empty((0, 2), np.int32),
-        "span": np.empty((0, 2), np.int64),
-        "vertices": np.empty(0, np.int64),
-        "label": np.empty(0, np.int32),
-        "sums": np.empty((0, 3)),
-        "notes": np.empty((0, 2), np.int32),
-    }
-    Joiner(width=4, exact=True).join(Band(rings=Rings.room(0, 0, 0, 0), open=Open(**nothing)))
-    wkb = b"\x01\x03\0\0\0\x01\0\0\0\x05\0\0\0" + _SQUARE.tobytes()
-    batch = PolygonBatch(
-        wkb=np.frombuffer(bytearray(wkb), np.uint8),
-        offsets=np.array([0, len(wkb)]),
-        columns={name: np.zeros(1, dtype) for name, dtype in _TRACING.columns},
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        layout = PolygonLayout(name="a", columns=_TRACING.columns, names={0: "a"})
-        layer = open_layer(Path(folder) / "a.gpkg", layout)
-        layer.write(batch)
-        layer.finish()
+def _seconds(name: str) -> float:
+    """What compiling a function takes, roughly: only how they compare matters."""
+    return _COSTS.get(name.rpartition(".")[2], 0.3)
+
+
+_COSTS = {
+    "join_band": 5.2,
+    "smooth_rings": 4.9,
+    "choose_vertices": 3.3,
+    "closed_features": 3.0,
+    "_features": 2.2,
+    "drain": 2.0,
+    "fill": 1.8,
+    "trace_arcs": 1.6,
+    "_boxes": 1.4,
+    "merge_small": 1.4,
+    "_rows": 1.1,
+    "round_rings": 1.1,
+    "link_corners": 1.0,
+    "mark_corners": 0.9,
+    "enclose": 0.8,
+    "write_features": 0.8,
+    "_brackets": 0.7,
+    "join_runs": 0.7,
+    "trace_paths": 0.6,
+}
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

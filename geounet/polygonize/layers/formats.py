@@ -33,5 +33,14 @@ def open_layer(path: Path, layout: PolygonLayout) -> LayerWriter:
         OptionError: The suffix is not one of ``SUFFIXES``.
         OutputError: The file cannot be opened, or GDAL refuses the name or the CRS of the layer.
     """
+    return ThreadedWriter(path, layout, encoder_of(path))
+
+
+def encoder_of(path: Path) -> Callable[[Path, PolygonLayout], Encoder]:
+    """What encodes the format that the suffix of a file tells.
+
+    Raises:
+        OptionError: The suffix is not one of ``SUFFIXES``.
+    """
     check_suffix(path)
-    return ThreadedWriter(path, layout, _ENCODERS[path.suffix.lower()])
+    return _ENCODERS[path.suffix.lower()]
