@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,22 @@ class AreaOfInterest:
         if not any(s.intersects(outline) for s in shapes):
             raise SceneError(f"--aoi {path} lies outside the scene: check its CRS and its place")
         return cls(shapes=shapes, geobox=geobox)
+
+    @property
+    def window(self) -> Window:
+        """A part of the scene outside of which there is no pixel of the area."""
+        to_pixels = ~self.geobox.affine
+        west, south, east, north = shapely.total_bounds(self.shapes)
+        corners = [to_pixels @ (x, y) for x in (west, east) for y in (south, north)]
+        cols, rows = zip(*corners, strict=True)
+        height, width = self.geobox.shape
+        # a pixel more on each side than these sums of floats say
+        return Window.between(
+            math.floor(min(rows)) - 1,
+            math.floor(min(cols)) - 1,
+            math.ceil(max(rows)) + 1,
+            math.ceil(max(cols)) + 1,
+        ).intersect(Window(row_off=0, col_off=0, height=height, width=width))
 
     def __call__(self, window: Window) -> NDArray[np.bool_]:
         """(height, width), True where the centre of a pixel lies in the area."""

@@ -59,6 +59,9 @@ class StripFeeder:
     """How the scene is cut."""
     wanted: Wanted | None = None
     """Area of interest; None: all."""
+    columns: tuple[int, int] | None = None
+    """First column of the scene that is asked for, and the one behind the last; None: all. Tiles
+    beside them are not read."""
     rows: range | None = None
     """Rows of tiles, one after the other; None: all."""
     spread: int = 0
@@ -66,7 +69,7 @@ class StripFeeder:
     the windows of feeds are so much higher."""
 
     def __iter__(self) -> Iterator[Feed]:
-        rows = _RowBuffer(scene=self.scene, bands=self.bands)
+        rows = _RowBuffer(scene=self.scene, bands=self.bands, columns=self._columns())
         for index in range(self.grid.rows) if self.rows is None else self.rows:
             window = self._window(index)
             asked = None if self.wanted is None else self.wanted(window)
@@ -74,6 +77,17 @@ class StripFeeder:
                 yield self._empty(index, window)
                 continue
             yield self._feed(index, window, asked, rows)
+
+    def _columns(self) -> slice:
+        """Columns that the tiles with something to say about those asked for read."""
+        grid, width = self.grid, self.grid.width
+        if self.columns is None or grid.whole:
+            return slice(0, width)
+        first, last = self.columns[0] - self.spread, self.columns[1] + self.spread
+        # where the last tile is a narrow one, columns so far before it are mirrored to fill it up
+        start = first // grid.tile * grid.tile - grid.halo - grid.stride
+        stop = round_up(last, grid.tile) + grid.halo
+        return slice(max(0, start), min(width, stop))
 
     def _window(self, index: int) -> Window:
         strip = self.grid.strip(index)
@@ -158,6 +172,8 @@ class _RowBuffer:
 
     scene: SceneReader
     bands: Sequence[int]
+    columns: slice
+    """Those that are read; the others are not valid."""
     kept: list[_Part] = field(default_factory=list)
 
     def take(self, start: int, stop: int, *, keep: int) -> Iterator[_Part]:
@@ -181,9 +197,16 @@ class _RowBuffer:
         info = self.scene.info
         block = info.block[0]
         end = round_up(start + 1, round_up(_ROWS, block))
-        window = Window.between(start, 0, min(end, round_up(stop, block), info.height), info.width)
-        raster = self.scene.read(window, self.bands)
-        return _Part(start=start, data=raster.data, valid=raster.valid)
+        last = min(end, round_up(stop, block), info.height)
+        raster = self.scene.read(
+            Window.between(start, self.columns.start, last, self.columns.stop), self.bands
+        )
+        if raster.valid.shape[1] == info.width:
+            return _Part(start=start, data=raster.data, valid=raster.valid)
+        data = np.zeros((*raster.data.shape[:2], info.width), raster.data.dtype)
+        valid = np.zeros((len(raster.valid), info.width), bool)
+        data[:, :, self.columns], valid[:, self.columns] = raster.data, raster.valid
+        return _Part(start=start, data=data, valid=valid)
 
 
 _ROWS = 256

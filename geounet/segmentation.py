@@ -269,9 +269,11 @@ class _Run:
 
     def feeder(self, rows: range) -> StripFeeder:
         """Reads what the tiles need."""
+        area = None if self.wanted is None else self.wanted.window
         return StripFeeder(
             scene=self.fit.scene, bands=self.fit.bands, grid=self.grid, wanted=self.wanted,
-            rows=rows, spread=self.spread,
+            columns=None if area is None else (area.col_off, area.col_end), rows=rows,
+            spread=self.spread,
         )  # fmt: skip
 
     def strips(self, feeds: Iterable[Feed], advance: Callable[[int], None]) -> Iterator[Strip]:

@@ -126,3 +126,20 @@ def test_scene_without_crs(tmp_path):
 
 def test_outside(tmp_path):
     refused(write(tmp_path / "a.gpkg", [shapely.box(0, 0, 9, 9)]), "lies outside the scene: check")
+
+
+@pytest.mark.parametrize("affine", [
+    Affine(10, 0, 3e5, 0, -10, 5e6), Affine(8, 6, 3e5, 6, -8, 5e6), Affine(0, 7, 3e5, -7, 0, 5e6),
+])  # fmt: skip
+@given(place=st.tuples(*[st.floats(-5, 70)] * 4))
+def test_the_window_has_all_of_the_area(affine, place) -> None:
+    grid = GeoBox((40, 60), affine, "EPSG:32633")
+    col, row, width, height = place
+    corners = [(col, row), (col + width, row), (col, row + height)]
+    area = AreaOfInterest(shapes=(shapely.Polygon([affine @ c for c in corners]),), geobox=grid)
+    rows, cols = np.nonzero(area(WHOLE))
+    window = area.window
+    if len(rows):
+        assert window.row_off <= rows.min() <= rows.max() < window.row_end
+        assert window.col_off <= cols.min() <= cols.max() < window.col_end
+    assert window.intersect(WHOLE) == window

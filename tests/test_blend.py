@@ -55,6 +55,7 @@ def strips_of(
     tile,
     *,
     wanted=None,
+    columns=None,
     confidence=True,
     advance=lambda _: None,
     whole=False,
@@ -70,7 +71,9 @@ def strips_of(
         whole=whole,
     )
     bands = range(1, len(info.bands) + 1)
-    feeds = StripFeeder(scene=scene, bands=bands, grid=grid, wanted=wanted, spread=grid.halo)
+    feeds = StripFeeder(
+        scene=scene, bands=bands, grid=grid, wanted=wanted, columns=columns, spread=grid.halo
+    )
     return list(
         blended_strips([engine] * engines, feeds, grid, confidence=confidence, advance=advance)
     )
@@ -210,15 +213,16 @@ def test_probabilities_of_the_engine(bundle, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("tile", [16, 32])
-def test_an_area_of_interest_changes_nothing_inside(bundle, tile: int) -> None:
+@pytest.mark.parametrize("columns", [(30, 45), (0, 3), (139, 140), (0, 140)])
+def test_an_area_of_interest_changes_nothing_inside(bundle, tile: int, columns) -> None:
     engine = engine_of(bundle)
     data = RNG.normal(size=(2, 160, 140)).astype(np.float32)
     valid = RNG.random((160, 140)) < 0.98
     inside = np.zeros((160, 140), bool)
-    inside[70:101, 30:45] = True
+    inside[70:101, slice(*columns)] = True
     whole = run(engine, MemoryScene.of(data, valid=valid), tile)
     scene = MemoryScene.of(data, valid=valid)
-    part = run(engine, scene, tile, wanted=lambda window: inside[window.slices])
+    part = run(engine, scene, tile, wanted=lambda window: inside[window.slices], columns=columns)
     for one, other in zip(whole, part, strict=True):
         assert np.array_equal(one[inside], other[inside])
         assert (other[~inside] == NODATA).all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ def run(
     halo=None,
     stride=None,
     wanted=None,
+    columns=None,
     confidence=False,
     whole=False,
     engines=1,
@@ -46,7 +48,7 @@ def run(
         whole=whole,
     )
     bands = range(1, len(info.bands) + 1)
-    feeder = StripFeeder(scene=scene, bands=bands, grid=grid, wanted=wanted)
+    feeder = StripFeeder(scene=scene, bands=bands, grid=grid, wanted=wanted, columns=columns)
     strips = list(segment_strips([engine] * engines, feeder, grid, confidence=confidence))
     labels = np.concatenate([s.labels for s in strips])
     if not confidence:
@@ -209,6 +211,48 @@ def test_each_row_is_read_once_and_an_area_of_interest_reads_only_its_rows() -> 
     assert np.array_equal(labels[130:150], data[0, 130:150])
     assert (labels[:130] == NODATA).all()
     assert sum(w.height for w in scene.reads) <= 64 + 2 * 20
+
+
+@pytest.mark.parametrize("tile", [8, 24, 96])
+@pytest.mark.parametrize("columns", [(60, 75), (0, 1), (180, 181), (100, 181)])
+def test_an_area_of_interest_reads_only_its_columns(bundle: Bundle, tile: int, columns) -> None:
+    """And a halo around them, also where the scene is mirrored."""
+    engine = engine_of(bundle)
+    data = RNG.normal(size=(2, 100, 181)).astype(np.float32)
+    valid = RNG.random((100, 181)) < 0.97
+    inside = np.zeros((100, 181), bool)
+    inside[30:80, slice(*columns)] = True
+    scene = MemoryScene.of(data, valid=valid)
+    whole = run(engine, scene, tile)
+    scene.reads.clear()
+    part = run(engine, scene, tile, wanted=lambda w: inside[w.slices], columns=columns)
+    assert np.array_equal(part, np.where(inside, whole, NODATA))
+    around = tile + engine.halo + engine.stride
+    assert min(w.col_off for w in scene.reads) >= max(0, columns[0] - around)
+    assert max(w.col_end for w in scene.reads) <= min(181, columns[1] + around)
+
+
+@given(columns=st.tuples(st.integers(0, 99), st.integers(1, 30)), tile=st.integers(1, 40),
+       halo=st.integers(0, 30))  # fmt: skip
+def test_columns_that_are_not_asked_for_change_nothing(columns, tile: int, halo: int) -> None:
+    """An engine that looks as far as its halo, but no further, cannot tell."""
+    first, last = columns[0], min(100, columns[0] + columns[1])
+    data = RNG.integers(1, 200, (1, 20, 100), dtype=np.uint8)
+    inside = np.zeros((20, 100), bool)
+    inside[:, first:last] = True
+
+    class Looking(EchoEngine):
+        def predict(self, tiles, valid, *, confidence):
+            width = tiles.shape[3] - 2 * halo
+            sums = sum(tiles[:, 0, :, k : k + width].astype(int) for k in range(2 * halo + 1))
+            labels = (sums[:, slice(halo, -halo or None)] % 250).astype(np.uint8)
+            echo = EchoEngine.predict(self, tiles, valid, confidence=confidence)
+            return replace(echo, labels=labels)
+
+    scene, engine = MemoryScene.of(data), Looking(halo=halo)
+    whole = run(engine, scene, tile)
+    part = run(engine, scene, tile, wanted=lambda w: inside[w.slices], columns=(first, last))
+    assert np.array_equal(part, np.where(inside, whole, NODATA))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

@@ -199,7 +199,7 @@ def test_area_of_interest(tmp_path, model, scene) -> None:
     assert np.array_equal(drawn(report.polygons, "part"), part)
 
 
-def test_an_area_of_interest_reads_only_the_rows_it_touches(tmp_path, model, monkeypatch) -> None:
+def test_an_area_of_interest_reads_only_the_tiles_it_touches(tmp_path, model, monkeypatch) -> None:
     monkeypatch.setattr("geounet.choose.check_values", lambda *_: None)  # takes samples
     area = write_area(tmp_path / "area.gpkg", [(500_400, 4_998_300, 500_800, 4_998_500)])
     source = memory_scene()
@@ -209,6 +209,8 @@ def test_an_area_of_interest_reads_only_the_rows_it_touches(tmp_path, model, mon
     assert rows
     assert min(rows) >= 128 - halo
     assert max(rows) < 192 + halo
+    stride = 4
+    assert {(w.col_off, w.col_end) for w in source.reads} == {(32 - halo - stride, 96 + halo)}
     assert sum(w.height for w in source.reads) == len(rows)
 
 
