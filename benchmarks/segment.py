@@ -1,8 +1,9 @@
 """Measures ``geounet segment``: exactness, memory, speed, engines, COG. Run by ``make bench``.
 
     python benchmarks/segment.py [exactness] [memory] [speed] [engines] [cog] [--model water-ms]
+    python benchmarks/segment.py speed --model random32 --size 8192
 
-Prints Markdown. See ``benchmarks/README.md`` for how to read it.
+``random32`` is a U-Net of width 32 and depth 4 with random weights, for six bands. Prints Markdown. See ``benchmarks/README.md`` for how to read it.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import rasterio
 import rasterio.shutil
 from odc.geo.geobox import GeoBox
-from scenes import make_scene
+from scenes import SAMPLES, make_scene
 
 from geounet.engine import ModelEngine
 from geounet.engine.device import cpu_has_bf16
@@ -32,6 +33,8 @@ from geounet.models import load_model
 from geounet.scene import MemoryScene, open_scene
 from geounet.spec import ModelSpec
 from geounet.stitch import segment_strip
+from geounet.testing import random_bundle
+from geounet.testing.bundles import random_spec
 from geounet.tiling import TileGrid, mirror_index, round_up
 from geounet.writer import RasterLayout, StripWriter
 
@@ -42,16 +45,19 @@ HEIGHTS = (4096, 8192, 16384, 32768)
 """Rows of the scenes whose peak memory is measured; the ratio is of the last to the first."""
 
 _CHILD = """
-import json, resource, sys
+import json, resource, sys, time
 from geounet_cli.main import main
 code = main(sys.argv[1:])
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-print(json.dumps({"code": code, "peak_mb": peak}))
+print(json.dumps({"code": code, "peak_mb": peak, "cpu": time.process_time()}))
 """
 
 
 def segment_child(scene: Path, out: Path, *options: str) -> dict[str, float]:
-    """Run ``geounet segment`` in a process of its own: its report, and its peak memory in MB."""
+    """Run ``geounet segment`` in a process of its own: its report, peak memory in MB, CPU seconds.
+
+    Those include starting Python and importing, about two seconds.
+    """
     command = [sys.executable, "-c", _CHILD, "segment", str(scene), "-o", str(out)]
     command += ["--overwrite", "--json", "-q", *options]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
@@ -180,27 +186,29 @@ def engines(model: str, folder: Path, size: int, runs: int = 5) -> None:
 
 def speed(model: str, folder: Path, size: int, runs: int = 5) -> None:
     """End to end against the network alone, interleaved."""
-    scene = make_scene(folder / "speed.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
-    held = in_memory(scene)
-    steps: dict[str, Callable[[], float]] = {}
-    for name, options in (("classes + polygons", ()), ("classes", ("--no-polygons",))):
-        steps[name] = lambda options=options: segment_child(
-            scene, folder / "speed.out.tif", "-m", model, *options
-        )["seconds"]
-    tile = int(segment_child(scene, folder / "speed.out.tif", "-m", model)["tile"])
-    ratios: dict[str, list[float]] = {name: [] for name in steps}
+    bands = 6 if model.endswith(".geounet") else None
+    scene = make_scene(folder / "speed.tif", SAMPLE.get(model, "river_ms.tif"), size, size, bands)
+    held, out = in_memory(scene), folder / "speed.out.tif"
+    steps = {"classes + polygons": (), "classes": ("--no-polygons",)}
+    tile = int(segment_child(scene, out, "-m", model)["tile"])
+    ratios: dict[str, list[tuple[float, float]]] = {name: [] for name in steps}
     alone_rates = []
-    for _ in range(runs):
-        for name, step in steps.items():
-            alone, whole = network_alone(held, model, tile), step()
-            ratios[name].append(alone / whole)
+    for run in range(runs):
+        for name, options in steps.items():
+            cpu = time.process_time()
+            alone = network_alone(held, model, tile)
+            cpu = time.process_time() - cpu
+            whole = segment_child(scene, out, "-m", model, *options)
+            ratios[name].append((alone / whole["seconds"], cpu / whole["cpu"]))
             alone_rates.append(size * size / alone / 1e6)
+            print(f"run {run}, {name}: {ratios[name][-1]}", file=sys.stderr)
     print(f"\n## Speed: {model}, {size} x {size}, tile {tile}, {runs} interleaved runs\n")
     print(f"network alone: {_spread(alone_rates)} Mpx/s (output pixels)\n")
-    print("| written | speed over the network alone |")
-    print("|---|---|")
+    print("| written | speed over the network alone | CPU of the network alone over all |")
+    print("|---|---|---|")
     for name, values in ratios.items():
-        print(f"| {name} | {_spread(values)} |")
+        times, cpus = zip(*values, strict=True)
+        print(f"| {name} | {_spread(times)} | {_spread(cpus)} |")
 
 
 def cog(model: str, folder: Path, size: int, runs: int = 5) -> None:
@@ -263,6 +271,14 @@ def _spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
+def random_model(folder: Path) -> str:
+    """A bundle of random weights for the first six bands of the multispectral sample."""
+    with rasterio.open(SAMPLES / "river_ms.tif") as sample:
+        names = sample.descriptions[:6]
+    spec = random_spec(names, classes=4, width=32, depth=4)
+    return str(random_bundle(folder / "random32.geounet", spec))
+
+
 def describe(spec: ModelSpec) -> str:
     """One line on the network."""
     return f"{spec.arch.name}, width {spec.arch.width}, depth {spec.arch.depth}"
@@ -280,14 +296,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     parser.add_argument("--model", default="water-ms")
+    parser.add_argument("--runs", type=int, help="of speed and engines (default: 5)")
     parser.add_argument("--size", type=int, help="side in pixels (width, for memory)")
     parser.add_argument("--folder", type=Path, help="where scenes are made (default: temporary)")
     args = parser.parse_args()
-    print(f"{args.model}: {describe(load_model(args.model).spec)}")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        model = random_model(Path(folder)) if args.model == "random32" else args.model
+        print(f"{args.model}: {describe(load_model(model).spec)}")
         for name in args.parts or parts:
             measure, size = parts[name]
-            measure(args.model, Path(folder), args.size or size)
+            more = {"runs": args.runs} if args.runs and name in ("speed", "engines") else {}
+            measure(model, Path(folder), args.size or size, **more)
 
 
 if __name__ == "__main__":
