@@ -93,6 +93,13 @@ def _add_quantize(actions: Any) -> None:
     quantize.add_argument(
         "--bound", type=float, default=0.01, metavar="F", help="largest loss in IoU (default: 0.01)"
     )
+    quantize.add_argument(
+        "--agreement",
+        type=float,
+        default=0.99,
+        metavar="F",
+        help="least share of labels that are to be as in float32 (default: 0.99)",
+    )
     add_reading(quantize)
     quantize.add_argument("--overwrite", action="store_true", help="replace an existing file")
     quantize.add_argument("-q", "--quiet", action="store_true", help="print only errors")
@@ -146,6 +153,7 @@ def run_quantize(args: argparse.Namespace) -> int:
         out=args.out,
         labels=args.labels,
         bound=args.bound,
+        agreement=args.agreement,
         reading=reading(args),
         overwrite=args.overwrite,
     )

@@ -33,6 +33,10 @@ from geounet.tiling import TileGrid
 BOUND = 0.01
 """The most that a model may lose, see :attr:`geounet.quantize.loss.Loss.value`."""
 
+AGREEMENT = 0.99
+"""The least share of labels that are to be as in float32. Against weak labels a model may lose
+nothing and yet draw another map."""
+
 Say = Callable[[str], None]
 """Takes a line for the user."""
 
@@ -55,6 +59,8 @@ class QuantizeOptions:
     float32."""
     bound: float = BOUND
     """The most that may be lost, 0 to 1."""
+    agreement: float = AGREEMENT
+    """The least share of labels that are to be as in float32, 0 to 1."""
     reading: Reading = field(default_factory=Reading)
     """Bands, scale and offset, where the scenes do not say."""
     seed: int = 0
@@ -67,6 +73,8 @@ class QuantizeOptions:
             raise OptionError(f"-o {self.out}: a model ends in {SUFFIX}")
         if not 0 <= self.bound <= 1:
             raise OptionError(f"--bound {self.bound:g}: a loss in IoU lies between 0 and 1")
+        if not 0 <= self.agreement <= 1:
+            raise OptionError(f"--agreement {self.agreement:g}: a share lies between 0 and 1")
         if not self.scenes:
             raise OptionError("give at least one scene to calibrate on")
         if self.labels and len(self.labels) != len(self.scenes):
@@ -112,7 +120,7 @@ class _Made:
 
 
 def quantize_model(options: QuantizeOptions, *, say: Say = lambda _: None) -> QuantizeResult:
-    """Quantise a model to INT8, and write it if it loses no more than the bound.
+    """Quantise a model to INT8, and write it if it loses no more than is allowed.
 
     Tiles are drawn from all scenes; on some the model is calibrated, on others it is compared with
     itself in float32, and with labels where there are any. Where all of INT8 loses too much, more
@@ -123,7 +131,7 @@ def quantize_model(options: QuantizeOptions, *, say: Say = lambda _: None) -> Qu
         say: Hears what was tried.
 
     Raises:
-        ModelError: The model has no graph to quantise, or loses more than the bound.
+        ModelError: The model has no graph to quantise, or loses more than is allowed.
         SceneError: A scene or labels cannot be used, or the grids of the two differ.
         OptionError, OutputError: The file cannot be written.
         DependencyError: NNCF is not installed.
@@ -206,7 +214,7 @@ def _within(
     """The fastest graph that loses no more than the bound."""
     floating = _labels(bundle, split.held_out)
     images = Images(places=split.calibration)
-    lost = ""
+    lost, share = "", ""
     for plan in plans(float_model(bundle, graph).graph):
         onnx = int8_graph(float_model(bundle, graph), images, len(images), plan.floats)
         made = replace(graph, onnx=onnx, precision="int8")
@@ -216,15 +224,15 @@ def _within(
                 "--labels: no pixel of the tiles that are set aside has a label that is a class of"
                 f" the model ({bundle.spec.classes}): give labels with its codes"
             )
-        lost = f"{loss.value:.4f}"
-        say(f"{plan.what}: {loss.agreement:.3%} of labels as in float32, loss in IoU {lost}")
-        if loss.value <= options.bound:
+        lost, share = f"{loss.value:.4f}", f"{loss.agreement:.3%}"
+        say(f"{plan.what}: {share} of labels as in float32, loss in IoU {lost}")
+        if loss.value <= options.bound and loss.agreement >= options.agreement:
             return _Made(graph=made, plan=plan, loss=loss)
     against = "" if options.labels else "--labels, against which less may be lost, "
     raise ModelError(
-        f"{bundle.path}: INT8 loses {lost} in IoU, more than --bound {options.bound:g} allows, also"
-        " with the finest layers in float32; nothing is written: give more scenes,"
-        f" {against}or a larger --bound"
+        f"{bundle.path}: INT8 loses {lost} in IoU and keeps {share} of the labels, also with the"
+        f" finest layers in float32, beyond --bound {options.bound:g} or --agreement"
+        f" {options.agreement:g}; nothing is written: give more scenes, {against}or other limits"
     )
 
 
@@ -262,9 +270,10 @@ def _measured(
 def _spec(bundle: Bundle, made: _Made, split: Split, options: QuantizeOptions) -> ModelSpec:
     """The model's, with what was measured on its card."""
     spec, card = bundle.spec, bundle.spec.card
-    from_ = {"model": f"{spec.name} {spec.version}", "sha256": bundle.sha256}
+    limits = {"bound": options.bound, "least_agreement": options.agreement}
     told = {
-        **from_,
+        "model": f"{spec.name} {spec.version}",
+        "sha256": bundle.sha256,
         "layers": made.plan.what,
         "float32_layers": list(made.plan.floats),
         "scenes": [Path(scene).name for scene in options.scenes],
@@ -283,7 +292,7 @@ def _spec(bundle: Bundle, made: _Made, split: Split, options: QuantizeOptions) -
             summary=f"{card.summary} (INT8)",
             limits=f"{card.limits} All scores but those under int8 are of the float32 model that it"
             " was made of.",
-            metrics={**card.metrics, "int8": {**made.loss.card(), "bound": options.bound}},
+            metrics={**card.metrics, "int8": {**made.loss.card(), **limits}},
             provenance={**card.provenance, "int8": told},
         ),
     )
