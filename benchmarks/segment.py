@@ -1,6 +1,7 @@
 """Measures ``geounet segment``: exactness, memory, speed, engines, COG. Run by ``make bench``.
 
     python benchmarks/segment.py [exactness] [memory] [speed] [engines] [cog] [--model water-ms]
+        [--int8 FILE.geounet]
 
 Prints Markdown. See ``benchmarks/README.md`` for how to read it.
 """
@@ -149,7 +150,7 @@ def in_memory(scene: Path) -> MemoryScene:
     )
 
 
-def engines(model: str, folder: Path, size: int, runs: int = 5) -> None:
+def engines(model: str, folder: Path, size: int, runs: int = 5, int8: Path | None = None) -> None:
     """Each engine alone on the CPU, fed from memory with the same tiles, interleaved."""
     scene = in_memory(
         make_scene(folder / "engines.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
@@ -164,6 +165,8 @@ def engines(model: str, folder: Path, size: int, runs: int = 5) -> None:
         )
         for name, precision in asked
     }
+    if int8 is not None:
+        made["openvino int8"] = make_engine(load_model(int8), fit.normalizer)
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for run in range(-1, runs):  # the first one compiles, and does not count
         for name, engine in made.items():
@@ -282,12 +285,14 @@ def main() -> None:
     parser.add_argument("--model", default="water-ms")
     parser.add_argument("--size", type=int, help="side in pixels (width, for memory)")
     parser.add_argument("--folder", type=Path, help="where scenes are made (default: temporary)")
+    parser.add_argument("--int8", type=Path, help="MODEL as geounet models quantize made it")
     args = parser.parse_args()
     print(f"{args.model}: {describe(load_model(args.model).spec)}")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         for name in args.parts or parts:
             measure, size = parts[name]
-            measure(args.model, Path(folder), args.size or size)
+            more = {"int8": args.int8} if name == "engines" else {}
+            measure(args.model, Path(folder), args.size or size, **more)
 
 
 if __name__ == "__main__":
