@@ -1,9 +1,11 @@
 """Measures ``geounet segment``: exactness, memory, speed, engines, COG. Run by ``make bench``.
 
     python benchmarks/segment.py [exactness] [memory] [speed] [engines] [cog] [--model water-ms]
+        [--int8 FILE.geounet]
     python benchmarks/segment.py speed --model random32 --size 8192
 
-``random32`` is a U-Net of width 32 and depth 4 with random weights, for six bands. Prints Markdown. See ``benchmarks/README.md`` for how to read it.
+``random32`` is a U-Net of width 32 and depth 4 with random weights, for six bands. Prints
+Markdown. See ``benchmarks/README.md`` for how to read it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -155,7 +158,7 @@ def in_memory(scene: Path) -> MemoryScene:
     )
 
 
-def engines(model: str, folder: Path, size: int, runs: int = 5) -> None:
+def engines(model: str, folder: Path, size: int, runs: int = 5, int8: Path | None = None) -> None:
     """Each engine alone on the CPU, fed from memory with the same tiles, interleaved."""
     scene = in_memory(
         make_scene(folder / "engines.tif", SAMPLE.get(model, "river_ms.tif"), size, size)
@@ -170,6 +173,8 @@ def engines(model: str, folder: Path, size: int, runs: int = 5) -> None:
         )
         for name, precision in asked
     }
+    if int8 is not None:
+        made["openvino int8"] = make_engine(load_model(int8), fit.normalizer)
     seconds: dict[str, list[float]] = {name: [] for name in made}
     for run in range(-1, runs):  # the first one compiles, and does not count
         for name, engine in made.items():
@@ -299,13 +304,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, help="of speed and engines (default: 5)")
     parser.add_argument("--size", type=int, help="side in pixels (width, for memory)")
     parser.add_argument("--folder", type=Path, help="where scenes are made (default: temporary)")
+    parser.add_argument("--int8", type=Path, help="MODEL as geounet models quantize made it")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         model = random_model(Path(folder)) if args.model == "random32" else args.model
         print(f"{args.model}: {describe(load_model(model).spec)}")
         for name in args.parts or parts:
             measure, size = parts[name]
-            more = {"runs": args.runs} if args.runs and name in ("speed", "engines") else {}
+            more: dict[str, Any] = {"int8": args.int8} if name == "engines" else {}
+            if args.runs and name in ("speed", "engines"):
+                more["runs"] = args.runs
             measure(model, Path(folder), args.size or size, **more)
 
 

@@ -3,7 +3,8 @@
 The members are ``spec.json``, ``weights.safetensors``, ``graph.onnx`` (whose inputs are the image
 and the weights) and ``manifest.json``, which holds the SHA-256 of the others. Nothing in it is ever
 unpickled; a file that holds a pickle is refused by name. Bundles of version 1, and of networks that
-cannot be written as ONNX, have no graph.
+cannot be written as ONNX, have no graph. Those of version 3 are of INT8: their weights are in the
+graph, and there is no ``weights.safetensors``.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 
 FORMAT = "geounet-bundle"
 FORMAT_VERSION = 2
-READABLE = (1, 2)
+INT8_VERSION = 3
+"""Of bundles whose graph is of INT8; an older geounet refuses them."""
+READABLE = (1, 2, 3)
 """Versions that are read: 1 has no graph."""
 SUFFIX = ".geounet"
 SPEC, WEIGHTS, MANIFEST = "spec.json", "weights.safetensors", "manifest.json"
@@ -79,6 +82,11 @@ class Bundle:
     path: str
     """Where it came from."""
 
+    @property
+    def is_int8(self) -> bool:
+        """Whether :mod:`geounet.quantize` has made it."""
+        return self.graph is not None and self.graph.precision == "int8"
+
     @cached_property
     def network(self) -> SegmentationNetwork:
         """The network in float32 on the CPU, in evaluation mode.
@@ -108,6 +116,11 @@ class Bundle:
         return tensors
 
     def _stored(self) -> bytes:
+        if self.is_int8:
+            raise ModelError(
+                f"{self.path} is of INT8, which only OpenVINO runs: give the model that it was made"
+                " of here"
+            )
         if self.weights is None:
             raise ModelError(
                 f"{self.path} is an ONNX file, which only OpenVINO runs: give a {SUFFIX} file here"
@@ -147,6 +160,20 @@ def save_bundle(
     weights = safetensors.torch.save(tensors)
     network = _build(spec, weights, str(path))  # refuses what would not load
     return _write(Path(path), _pack(spec, weights, _graph(network, str(path))))
+
+
+def save_int8(path: str | Path, spec: ModelSpec, graph: Graph) -> Path:
+    """Write a bundle of INT8; it appears under its name only when complete.
+
+    Args:
+        path: Ends in ``.geounet``.
+        spec: The model.
+        graph: Of INT8, with its weights.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    return _write(Path(path), _pack(spec, None, graph))
 
 
 def _graph(network: SegmentationNetwork, path: str) -> Graph | None:
@@ -225,7 +252,7 @@ def read_bundle(file: io.BytesIO, path: str) -> Bundle:
     if manifest.get("format") != FORMAT or manifest.get("version") not in READABLE:
         raise ModelError(
             f"{path} has bundle version {manifest.get('version')!r}; this geounet reads"
-            f" {' and '.join(map(str, READABLE))}: install a geounet that fits the model"
+            f" {', '.join(map(str, READABLE))}: install a geounet that fits the model"
         )
     for name in members.keys() - {MANIFEST}:
         if hashlib.sha256(members[name]).hexdigest() != hashes.get(name):
@@ -233,11 +260,12 @@ def read_bundle(file: io.BytesIO, path: str) -> Bundle:
     try:
         parsed = ModelSpec.from_json(spec)
         graph = _read_graph(manifest.get("graph"), members.get(GRAPH))
+        _check_weights(members.get(WEIGHTS), graph)
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     return Bundle(
         spec=parsed,
-        weights=members[WEIGHTS],
+        weights=members.get(WEIGHTS),
         graph=graph,
         sha256=hashlib.sha256(members[MANIFEST]).hexdigest(),
         path=path,
@@ -250,7 +278,16 @@ def _read_graph(numbers: Any, onnx: bytes | None) -> Graph | None:
         return None
     if onnx is None or not isinstance(numbers, dict) or not {"stride", "halo"} <= set(numbers):
         raise ModelError(f"its {GRAPH} or what its manifest says of it is missing: get it again")
-    return Graph(onnx=onnx, stride=numbers["stride"], halo=numbers["halo"])
+    precision = numbers.get("precision", "fp32")
+    return Graph(onnx=onnx, stride=numbers["stride"], halo=numbers["halo"], precision=precision)
+
+
+def _check_weights(weights: bytes | None, graph: Graph | None) -> None:
+    """They are in the graph of INT8, and nowhere else beside another one."""
+    inside = graph is not None and graph.precision == "int8"
+    if (weights is None) != inside:
+        there = "lacks" if weights is None else "has, beside a graph of INT8, a"
+        raise ModelError(f"it {there} {WEIGHTS}: get it again")
 
 
 def _unpack(file: io.BytesIO, path: str) -> dict[str, bytes]:
@@ -259,10 +296,10 @@ def _unpack(file: io.BytesIO, path: str) -> dict[str, bytes]:
         names = archive.namelist()
         if any(name.endswith((".pkl", ".pickle")) for name in names):
             raise ModelError(_pickled(path))
-        wanted = (MANIFEST, SPEC, WEIGHTS)
+        wanted = (MANIFEST, SPEC, *(() if GRAPH in names else (WEIGHTS,)))
         if missing := [name for name in wanted if name not in names]:
             raise KeyError(f"it has no {missing[0]}")
-        extra = ", ".join(sorted(set(names) - {*wanted, GRAPH}))
+        extra = ", ".join(sorted(set(names) - {MANIFEST, SPEC, WEIGHTS, GRAPH}))
         if extra or len(names) > len(set(names)):
             raise ModelError(
                 f"{path} holds files that no model has ({extra[:120] or 'one twice'}): get the"
@@ -288,12 +325,17 @@ def _pickled(path: str | Path) -> str:
     )
 
 
-def _pack(spec: ModelSpec, weights: bytes, graph: Graph | None) -> bytes:
-    members = {SPEC: spec.to_json().encode(), WEIGHTS: weights}
-    manifest: dict[str, Any] = {"format": FORMAT, "version": FORMAT_VERSION}
+def _pack(spec: ModelSpec, weights: bytes | None, graph: Graph | None) -> bytes:
+    members = {SPEC: spec.to_json().encode()}
+    if weights is not None:
+        members[WEIGHTS] = weights
+    version = FORMAT_VERSION if weights is not None else INT8_VERSION
+    manifest: dict[str, Any] = {"format": FORMAT, "version": version}
     if graph is not None:
         members[GRAPH] = graph.onnx
         manifest["graph"] = {"stride": graph.stride, "halo": graph.halo}
+        if graph.precision != "fp32":
+            manifest["graph"]["precision"] = graph.precision
     manifest["sha256"] = {n: hashlib.sha256(data).hexdigest() for n, data in members.items()}
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:

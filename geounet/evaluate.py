@@ -217,19 +217,19 @@ class _Strip:
 
 def _strips(pred: SceneReader, labels: SceneReader, recode: _Recode, halo: int) -> Iterator[_Strip]:
     height, width = pred.info.height, pred.info.width
-    ours, theirs = _class_band(pred.info), _class_band(labels.info)
+    ours, theirs = class_band(pred.info), class_band(labels.info)
     rows = max(16, STRIP_PIXELS // width)
     for start in range(0, height, rows):
         stop = min(start + rows, height)
         window = Window.between(max(0, start - halo), 0, min(height, stop + halo), width)
-        predicted, valid = _codes(pred, window, ours)
-        labelled, known = _codes(labels, window, theirs)
+        predicted, valid = read_codes(pred, window, ours)
+        labelled, known = read_codes(labels, window, theirs)
         labelled, valid = recode(labelled, valid & known)
         core = slice(start - window.row_off, stop - window.row_off)
         yield _Strip(predicted=predicted, labelled=labelled, valid=valid, core=core)
 
 
-def _class_band(info: SceneInfo) -> int:
+def class_band(info: SceneInfo) -> int:
     """The one band that is not alpha, 1-based."""
     bands = [i for i, band in enumerate(info.bands, start=1) if not band.is_alpha]
     if len(bands) != 1:
@@ -240,7 +240,7 @@ def _class_band(info: SceneInfo) -> int:
     return bands[0]
 
 
-def _codes(
+def read_codes(
     scene: SceneReader, window: Window, band: int
 ) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
     """Codes and validity of a window; codes of invalid pixels mean nothing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from geounet.errors import ModelError
 
@@ -14,6 +14,7 @@ classes, height, width). Every other input is a weight, in float32, by its name 
 
 Layout = Literal["NCHW", "NHWC"]
 Output = Literal["logits", "probabilities", "labels"]
+Stored = Literal["fp32", "int8"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,20 +41,26 @@ class Graph:
     """An ONNX model, and how its tiles are to be cut.
 
     Raises:
-        ModelError: A stride or a halo that cannot be.
+        ModelError: A stride, a halo or a precision that cannot be.
     """
 
     onnx: bytes
     """The model. In a bundle its inputs are the image and the weights, see
-    :mod:`geounet.nn.graph`; where it has ``ends``, the weights are in it."""
+    :mod:`geounet.nn.graph`; where it has ``ends`` or is of INT8, the weights are in it."""
     stride: int | None
     """What height and width of the input must be multiples of; None: to be found by trying."""
     halo: int
     """Pixels of context around a core, a multiple of the stride."""
     ends: Ends | None = None
     """None: a graph of a bundle, from normalised float32 in NCHW to logits."""
+    precision: Stored = "fp32"
+    """What it computes in; int8: :mod:`geounet.quantize` has made it."""
 
     def __post_init__(self) -> None:
+        if self.precision not in get_args(Stored):
+            raise ModelError(
+                f"a graph of precision {self.precision!r:.40} cannot be: get the model again"
+            )
         stride = 1 if self.stride is None else self.stride
         whole = type(stride) is type(self.halo) is int
         if not (whole and stride >= 1 and self.halo >= 0 and self.halo % stride == 0):

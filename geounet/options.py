@@ -48,7 +48,7 @@ class SegmentKeywords(TypedDict, total=False):
     device: str
     """``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or several GPUs: ``cuda:0,cuda:1``."""
     precision: str
-    """``auto``, ``fp32``, ``bf16`` or ``fp16``."""
+    """``auto``, ``fp32``, ``bf16``, ``fp16`` or ``int8``."""
     overwrite: bool
     """Replace outputs that exist."""
     progress: Progress | None
@@ -83,7 +83,7 @@ class SegmentOptions:
     device: str = "auto"
     """``auto``, ``cpu``, ``cuda``, ``cuda:N``, ``mps``, or several GPUs: ``cuda:0,cuda:1``."""
     precision: str = "auto"
-    """``auto``, ``fp32``, ``bf16`` or ``fp16``."""
+    """``auto``, ``fp32``, ``bf16``, ``fp16`` or ``int8``."""
     overwrite: bool = False
     """Replace outputs that exist."""
 

@@ -45,7 +45,7 @@ class SegmentReport:
     device: str
     """Where the network ran."""
     precision: str
-    """``fp32``, ``bf16`` or ``fp16``."""
+    """``fp32``, ``bf16``, ``fp16`` or ``int8``."""
     tile: int
     """Side of a tile's core in pixels."""
     halo: int

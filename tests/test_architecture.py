@@ -64,7 +64,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "quicklook",
         "segmentation",
     ),
-    "scale": ("testing", "train"),
+    "scale": ("testing", "quantize", "train"),
 }
 """Rooms from the ground up: each imports only from those before it."""
 
@@ -89,6 +89,7 @@ PACKAGES: dict[str, set[str]] = {
         "geopandas",
         "kornia",
         "lightning",
+        "nncf",
         "omegaconf",
         "scipy",
         "sklearn",
@@ -277,6 +278,7 @@ def test_conda_and_pip_install_the_same() -> None:
 
 def test_every_dependency_has_a_lower_bound() -> None:
     everything = {**DEPENDENCIES, **EXTRAS["xarray"], **EXTRAS["torch"], **EXTRAS["train"]}
+    everything |= EXTRAS["quantize"]
     assert [name for name, bound in everything.items() if ">=" not in bound] == []
 
 
@@ -297,6 +299,7 @@ def test_what_is_imported_is_declared() -> None:
         training = path.is_relative_to(LIBRARY / "train") or path in others
         extras = ["xarray", *(["torch"] if path in WITH_TORCH else [])]
         extras += ["torch", "train"] if training else []
+        extras += ["quantize"] if path.is_relative_to(LIBRARY / "quantize") else []
         return DEPENDENCIES.keys() | {name for extra in extras for name in EXTRAS[extra]}
 
     missing = {

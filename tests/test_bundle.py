@@ -186,7 +186,43 @@ def test_pickle_in_place_of_the_weights(tmp_path, good):
 def test_member_missing(tmp_path, good, name):
     content = members(good)
     del content[name]
-    refused(pack(tmp_path / "m.geounet", content), rf"cut short \('it has no {name}'\)")
+    refused(pack(tmp_path / "m.geounet", content), rf"it (has no|lacks) {name}")
+
+
+def test_no_weights_and_no_graph(tmp_path, good):
+    content = {k: v for k, v in members(good).items() if k not in (WEIGHTS, GRAPH)}
+    told = rf"cut short \('it has no {WEIGHTS}'\)"
+    refused(pack(tmp_path / "m.geounet", content, resign=True), told)
+
+
+def of_int8(good, **changed):
+    """The members of a bundle of INT8; its graph is not looked at here."""
+    content = {k: v for k, v in members(good).items() if k != WEIGHTS}
+    manifest = json.loads(content[MANIFEST]) | {"version": 3}
+    manifest["graph"] |= {"precision": "int8"} | changed
+    return content | {MANIFEST: json.dumps(manifest).encode()}
+
+
+def test_a_bundle_of_int8_has_no_weights(tmp_path, good):
+    bundle = load_bundle(pack(tmp_path / "m.geounet", of_int8(good), resign=True))
+    assert bundle.is_int8
+    assert bundle.weights is None
+    with pytest.raises(ModelError, match=r"m\.geounet is of INT8, which only OpenVINO runs: give"):
+        bundle.network  # noqa: B018
+    assert not load_bundle(good).is_int8
+
+
+def test_weights_beside_a_graph_of_int8(tmp_path, good):
+    content = of_int8(good) | {WEIGHTS: members(good)[WEIGHTS]}
+    told = rf"it has, beside a graph of INT8, a {WEIGHTS}"
+    refused(pack(tmp_path / "m.geounet", content, resign=True), told)
+
+
+@pytest.mark.parametrize("precision", ["int4", 8, None, ["int8"]])
+def test_a_precision_that_there_is_not(tmp_path, good, precision):
+    content = of_int8(good, precision=precision)
+    told = r"m\.geounet: a graph of precision .* cannot be"
+    refused(pack(tmp_path / "m.geounet", content, resign=True), told)
 
 
 def test_member_too_many(tmp_path, good):
@@ -221,14 +257,14 @@ def test_archive_locked_with_a_password(tmp_path, good):
     refused(path, "is no geounet model, or was cut short")
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", None])
+@pytest.mark.parametrize("version", [0, 4, "1", None])
 def test_another_version(tmp_path, good, version):
     content = members(good)
     manifest = json.loads(content[MANIFEST]) | {"version": version}
     content[MANIFEST] = json.dumps(manifest).encode()
     refused(
         pack(tmp_path / "m.geounet", content),
-        rf"has bundle version {version!r}; this geounet reads 1 and 2: install a geounet that fits",
+        rf"has bundle version {version!r}; this geounet reads 1, 2, 3: install a geounet that fits",
     )
 
 

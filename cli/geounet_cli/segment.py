@@ -94,7 +94,7 @@ def add_parser(verbs: Verbs) -> None:
         default="auto",
         help="auto, cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1",
     )
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16 or fp16")
+    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")

@@ -20,7 +20,7 @@ _FILE = b"location"
 
 
 def read_bundled(core: ov.Core, bundle: Bundle, graph: Graph) -> Ready:
-    """The graph of a bundle with its weights.
+    """The graph of a bundle with its weights, which are inside already where it is of INT8.
 
     Raises:
         ModelError: They cannot be read, or are not those of the spec.
@@ -31,7 +31,7 @@ def read_bundled(core: ov.Core, bundle: Bundle, graph: Graph) -> Ready:
     try:
         model = core.read_model(graph.onnx)
         image, *weights = model.get_parameters()
-        _fill(model, weights, bundle.tensors())
+        _fill(model, weights, bundle.tensors() if weights else {})
         ends = [(e.element_type, e.partial_shape) for e in (image.output(0), *model.outputs)]
     except (RuntimeError, KeyError, ValueError) as error:
         raise ModelError(_unreadable(bundle, error)) from error

@@ -26,7 +26,7 @@ Wanted = Literal["labels", "confidence", "probabilities", "logits"]
 
 
 class OpenVinoEngine:
-    """The OpenVINO adapter of :class:`~geounet.engine.port.ModelEngine`, in float32.
+    """The OpenVINO adapter of :class:`~geounet.engine.port.ModelEngine`, in float32 or INT8.
 
     Normalising, the network, softmax, crop and argmax are one compiled model, which takes tiles of
     any size; it is compiled when it is first used, in about 0.2 s. Threads are those of the CPU, or
@@ -38,7 +38,6 @@ class OpenVinoEngine:
 
     name = "openvino"
     device = "cpu"
-    precision = "fp32"
 
     def __init__(self, bundle: Bundle, normalizer: Normalizer) -> None:
         graph = bundle.graph
@@ -51,9 +50,15 @@ class OpenVinoEngine:
         self._network = read(self._core, bundle, graph)
         self._halo = round_up(graph.halo, self._network.stride)
         self._spec, self._path = bundle.spec, bundle.path
+        self._precision = graph.precision
         self._has_weights = bundle.weights is not None
         self._normalizer = normalizer
         self._compiled: dict[tuple[Wanted, np.dtype[Any]], ov.CompiledModel] = {}
+
+    @property
+    def precision(self) -> str:
+        """That of the graph: ``fp32``, or ``int8``; what its layers share is float32 in both."""
+        return self._precision
 
     @property
     def seam(self) -> Seam:

@@ -37,7 +37,7 @@ class Engine(Protocol):
 
     @property
     def precision(self) -> str:
-        """``"fp32"``, ``"bf16"`` or ``"fp16"``."""
+        """``"fp32"``, ``"bf16"``, ``"fp16"`` or ``"int8"``."""
 
     @property
     def halo(self) -> int:

@@ -14,7 +14,7 @@ from geounet.engine.port import ModelEngine
 from geounet.errors import DependencyError, DeviceError, OptionError
 
 Name = Literal["auto", "torch", "openvino"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 AGREEMENT = 0.999
 """Half precision is the default only where at least this share of labels equals float32's."""
@@ -75,7 +75,8 @@ def make_engine(
         normalizer: From stored values to its input.
         engine: ``auto``, ``torch`` or ``openvino``.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; all but the CPU are torch's.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``; halves are torch's.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``; halves are torch's. ``int8`` is for
+            models that are of INT8 already, which have no other.
 
     Raises:
         OptionError: Another name, or names that do not go together.
@@ -84,6 +85,7 @@ def make_engine(
         ModelError: The bundle does not suit the engine.
     """
     _check_names(engine, device, precision)
+    _check_int8(bundle, precision)
     if bundle.weights is None:
         _refuse_torch(bundle, engine, device, precision)
         engine = "openvino"
@@ -100,7 +102,7 @@ def _check_names(engine: str, device: str, precision: str) -> None:
     if engine not in get_args(Name):
         raise OptionError(f"--engine {engine}: choose auto, torch or openvino")
     if precision not in get_args(Precision):
-        raise OptionError(f"--precision {precision}: choose auto, fp32, bf16 or fp16")
+        raise OptionError(f"--precision {precision}: choose auto, fp32, bf16, fp16 or int8")
     kind, colon, index = device.partition(":")
     numbered = not colon or (kind == "cuda" and index.isdigit())
     if kind not in ("auto", "cpu", "cuda", "mps") or not numbered:
@@ -109,20 +111,30 @@ def _check_names(engine: str, device: str, precision: str) -> None:
         return
     if kind not in ("auto", "cpu"):
         raise OptionError(f"--device {device}: OpenVINO runs on the CPU: pass --engine torch")
-    if precision not in ("auto", "fp32"):
+    if precision not in ("auto", "fp32", "int8"):
         raise DeviceError(
             f"--precision {precision}: OpenVINO computes in fp32 here: pass --engine torch"
         )
 
 
+def _check_int8(bundle: Bundle, precision: str) -> None:
+    """INT8 is a property of the model, not of the run."""
+    if precision == "int8" and not bundle.is_int8:
+        raise OptionError(
+            f"--precision int8: {bundle.path} is not of INT8: geounet models quantize makes a model"
+            " of it that is"
+        )
+
+
 def _refuse_torch(bundle: Bundle, engine: str, device: str, precision: str) -> None:
-    """What asks for torch, where the model is an ONNX file."""
+    """What asks for torch, where the model is an ONNX file or of INT8."""
+    what, own = ("of INT8", "int8") if bundle.is_int8 else ("an ONNX file", "fp32")
     asked = {"--engine": engine, "--device": device, "--precision": precision}
-    here = ("auto", "openvino", "cpu", "fp32")
+    here = ("auto", "openvino", "cpu", own)
     if names := [f"{k} {v}" for k, v in asked.items() if v not in here]:
         raise OptionError(
-            f"{names[0]}: {bundle.path} is an ONNX file, which OpenVINO runs, on the CPU and in"
-            " fp32: leave it out"
+            f"{names[0]}: {bundle.path} is {what}, which OpenVINO runs, on the CPU and in {own}:"
+            " leave it out" + (", or give the model that it was made of" * bundle.is_int8)
         )
 
 

@@ -51,7 +51,8 @@ def export_onnx(bundle: Bundle, *, side: int | None = None, any_size: bool = Fal
         raise ModelError(f"{bundle.path} is an ONNX file already: copy it")
     side = _checked(side, graph.stride, graph.halo)
     size = None if any_size else side
-    writer = _Graph(bundle.spec, bundle.tensors(), size)
+    weights = {} if bundle.is_int8 else bundle.tensors()  # else they are in the graph
+    writer = _Graph(bundle.spec, weights, size)
     try:
         parts = [writer.written(field) for field in wire.fields(graph.onnx)]
     except ValueError as error:

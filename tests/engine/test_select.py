@@ -92,7 +92,11 @@ def test_what_is_asked_for_overrides(bundle, machine) -> None:
         ({"device": "tpu"}, OptionError, "--device tpu: choose auto, cpu, cuda, cuda:N or mps"),
         ({"device": "cpu:1"}, OptionError, "--device cpu:1: choose"),
         ({"device": "cuda:x"}, OptionError, "--device cuda:x: choose"),
-        ({"precision": "fp8"}, OptionError, "--precision fp8: choose auto, fp32, bf16 or fp16"),
+        (
+            {"precision": "fp8"},
+            OptionError,
+            "--precision fp8: choose auto, fp32, bf16, fp16 or int8",
+        ),
         (
             {"engine": "openvino", "device": "cuda"},
             OptionError,
