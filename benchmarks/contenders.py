@@ -288,7 +288,10 @@ def read_padded(source: Any, row: int, col: int, core: int, halo: int) -> np.nda
 
 def geounet(engine: str) -> Run:
     """``geounet segment --no-polygons``, with its own defaults but for the engine, in float32."""
-    importlib.import_module(f"geounet.engine.{engine}")
+    for late in (f"engine.{engine}", "engine.select", "segmentation", "layer", "cog"):
+        importlib.import_module(f"geounet.{late}")
+    import safetensors.numpy  # noqa: F401
+
     from geounet_cli.main import main
 
     def run(job: Job) -> None:

@@ -191,8 +191,8 @@ def compare(bench: Bench, expected: np.ndarray, entries: Sequence[Entry], runs: 
         got = bench.run(entry)
         found[entry.title].append(got)
         same[entry.title] = agreement(bench.out, expected)
-        line = json.dumps({"contender": entry.title, **dataclasses.asdict(got)})
-        print(line, file=sys.stderr, flush=True)
+        line = {"contender": entry.title, **dataclasses.asdict(got), "same": same[entry.title]}
+        print(json.dumps(line), file=sys.stderr, flush=True)
     print_rates(found, same, expected.size / 1e6)
     print_ratios(found)
 
@@ -240,8 +240,10 @@ def tune(bench: Bench, expected: np.ndarray, names: Sequence[str]) -> None:
     """Peers with several tiles and minibatches, one run each."""
     print("\n| contender | core | tiles a pass | CPU s a Mpx | Mpx/s | labels, inside | peak MB |")
     print("|---|---|---|---|---|---|---|")
-    for core, batch in ((256, 1), (256, 4), (512, 1), (512, 4), (1024, 1)):
-        for name in names:
+    size = len(expected)
+    tries = [(core, batch) for core in (256, 512, 1024) for batch in (1, 4) if 2 * core <= size]
+    for core, batch in tries:
+        for name in names if batch == 1 else [n for n in names if n != "loop"]:  # one by one
             tuned = dataclasses.replace(bench, core=core, batch=batch)
             got, mpx = tuned.run(Entry(name, best=True)), expected.size / 1e6
             inside, _ = agreement(bench.out, expected)
@@ -280,11 +282,12 @@ def main() -> None:
     args = parse()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         bench, expected = prepare(args, Path(folder))
-        what = f"U-Net, width {args.width}, {args.size} x {args.size}, threads: {args.threads}"
-        print(f"{what}, {args.runs} interleaved runs; at best, cores of {args.core} px", flush=True)
+        print(f"U-Net, width {args.width}, {args.size} x {args.size}, threads: {args.threads}")
         if args.tune:
             tune(bench, expected, args.only)
             return
+        print(f"{args.runs} interleaved runs; at best cores of {args.core} px, minibatches of", end="")
+        print(f" {args.batch}", flush=True)
         ours = [Entry(name) for name in OURS]
         peers = [Entry(name, best=best) for best in (True, False) for name in args.only]
         compare(bench, expected, [*ours, *peers], args.runs)
