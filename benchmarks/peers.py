@@ -286,8 +286,8 @@ def main() -> None:
         if args.tune:
             tune(bench, expected, args.only)
             return
-        print(f"{args.runs} interleaved runs; at best cores of {args.core} px, minibatches of", end="")
-        print(f" {args.batch}", flush=True)
+        best = f"cores of {args.core} px, minibatches of {args.batch}"
+        print(f"{args.runs} interleaved runs; at best: {best}", flush=True)
         ours = [Entry(name) for name in OURS]
         peers = [Entry(name, best=best) for best in (True, False) for name in args.only]
         compare(bench, expected, [*ours, *peers], args.runs)
