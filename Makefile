@@ -3,13 +3,14 @@ PYTHON ?= python3
 TORCH  ?= torch==2.13.0
 VENV   := .venv
 TRAIN  := .venv-train
+PEERS  := .venv-peers
 BIN    := $(VENV)/bin
 OUT    ?= demo
 # Tests run at once; those that take long or measure memory run one by one.
 TESTS  ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-train test-train-slow lint types format bench models notebooks notebooks-train clean
+.PHONY: help demo test test-slow test-train test-train-slow lint types format bench bench-peers models notebooks notebooks-train clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +36,13 @@ $(TRAIN)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(TRAIN)
 	$(TRAIN)/bin/python -m pip install --quiet --upgrade pip
 	$(TRAIN)/bin/python -m pip install --quiet --editable ".[train,dev]"
+	touch $@
+
+# What geounet is measured beside; it is imported by nothing of ours.
+$(PEERS)/.installed: benchmarks/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --upgrade pip
+	$(PEERS)/bin/python -m pip install --quiet -r benchmarks/peers.txt
 	touch $@
 
 demo: $(VENV)/.installed  ## segment a sample scene and say where the results are
@@ -72,6 +80,9 @@ types: $(VENV)/.installed-dev  ## mypy, strict
 bench: $(VENV)/.installed-dev  ## measure: exactness, speed, memory
 	$(BIN)/python benchmarks/segment.py
 
+bench-peers: $(VENV)/.installed-dev $(PEERS)/.installed  ## the same beside geoai, terratorch, MONAI, torchgeo (several GB)
+	$(BIN)/python benchmarks/peers.py $(BENCH)
+
 models: $(TRAIN)/.installed  ## train the bundled models again, from GEOUNET_DATA (default ../shared/data)
 	$(TRAIN)/bin/python -m geounet.train.models all
 
@@ -82,4 +93,4 @@ notebooks-train: $(TRAIN)/.installed  ## run the notebooks that train, with a ti
 	$(TRAIN)/bin/python -m pytest -m "notebook and train" tests/test_notebooks.py $(PYTEST)
 
 clean:  ## remove environments and results
-	rm -rf $(VENV) $(TRAIN) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TRAIN) $(PEERS) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
