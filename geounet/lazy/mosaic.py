@@ -55,7 +55,13 @@ class Mosaic:
                 tiles[-1].read.row_end,
                 tiles[-1].read.col_end,
             )
-            data = self._mirrored(_moved(origin, share.part), layout, share.source)
+            have = share.source
+            if not layout.whole:  # as StripFeeder reads it
+                strip = _moved(grid.strip(row), share.part).grow(grid.halo)
+                have = Window.between(
+                    strip.row_off, have.col_off, strip.row_end, have.col_end
+                ).intersect(have)
+            data = self._mirrored(_moved(origin, share.part), layout, have)
             valid = valid_of(data, self.nodata)
             inside = valid[window.relative_to(origin).slices] & asked
             yield Feed(
@@ -67,16 +73,15 @@ class Mosaic:
                 origin=origin,
             )
 
-    def _mirrored(self, window: Window, layout: Layout, source: Window) -> NDArray[Any]:
-        """(bands, height, width) of a window that may reach beyond the scene.
+    def _mirrored(self, window: Window, layout: Layout, have: Window) -> NDArray[Any]:
+        """(bands, height, width) of a window that may reach beyond the scene, made of ``have``.
 
-        What lies beyond the source only fills up the stride, and reaches no output that is kept:
-        it is whatever is nearest.
+        What cannot be, because it only fills up the stride, is whatever is nearest.
         """
         rows = mirror_index(window.row_off, window.row_end, layout.height)
         cols = mirror_index(window.col_off, window.col_end, layout.width)
-        rows = rows.clip(source.row_off, source.row_end - 1)
-        cols = cols.clip(source.col_off, source.col_end - 1)
+        rows = rows.clip(have.row_off, have.row_end - 1)
+        cols = cols.clip(have.col_off, have.col_end - 1)
         hull = Window.between(
             int(rows.min()), int(cols.min()), int(rows.max()) + 1, int(cols.max()) + 1
         )
