@@ -9,10 +9,10 @@ is a task, too, so that slices and not chunks travel between workers; no more is
 from __future__ import annotations
 
 import logging
-import os.path
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -99,7 +99,7 @@ def _refuse(options: SegmentOptions, progress: Progress | None) -> None:
 def _recipe(fit: Fit, bundle: Bundle, options: SegmentOptions) -> Recipe:
     info = fit.scene.info
     engine = EngineRecipe(
-        model=_everywhere(bundle),
+        model=_everywhere(options.model, bundle),
         sha256=bundle.sha256,
         scale=tuple(fit.normalizer.scale.tolist()),
         offset=tuple(fit.normalizer.offset.tolist()),
@@ -125,12 +125,12 @@ def _recipe(fit: Fit, bundle: Bundle, options: SegmentOptions) -> Recipe:
     )
 
 
-def _everywhere(bundle: Bundle) -> str:
-    """What a worker finds the model by: its name if it ships with geounet, else its whole path."""
-    name = bundle.spec.name
-    if str(bundled_models().get(name)) == bundle.path:
-        return name
-    return os.path.abspath(bundle.path)  # noqa: PTH100  a path may be a text that is none yet
+def _everywhere(model: str | Path | None, bundle: Bundle) -> str:
+    """What a worker finds a model by: its name if it ships with geounet, else its whole path."""
+    shipped = {str(path): name for name, path in bundled_models().items()}
+    if bundle.path in shipped:
+        return shipped[bundle.path]
+    return str(Path(model or bundle.path).absolute())
 
 
 def _engine_here(recipe: EngineRecipe) -> ModelEngine:

@@ -1,4 +1,4 @@
-"""Law 3 for blocks: labels do not tell where the chunks of a scene end. With engines in integers."""
+"""Law 3 for blocks: labels do not tell where the chunks of a scene end."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Neighbours:
     def scores(self, tiles, valid):
         """(batch, height, width) of whole numbers: right where all neighbours are there."""
         seen = np.where(valid, tiles[:, 0].astype(np.int64) + 1, 0)
-        batch, height, width = seen.shape
+        batch, height, _ = seen.shape
         cells = seen.reshape(batch, height // self.stride, self.stride, -1, self.stride)
         cells = cells.sum((2, 4)).repeat(self.stride, 1).repeat(self.stride, 2)
         total = 3 * seen + 5 * cells
@@ -54,7 +54,7 @@ class Neighbours:
 
 @dataclass(frozen=True, kw_only=True)
 class Placed(Neighbours):
-    """Its probabilities depend on the place in the tile, as those of networks that see all of it."""
+    """Probabilities that depend on the place in the tile, as of networks that see all of it."""
 
     seam: str = "blend"
 

@@ -1,7 +1,9 @@
-"""geounet.segment of a Dask array: the labels of the same array in memory, and nothing too early."""
+"""geounet.segment of a Dask array: the labels of the array in memory, and nothing too early."""
 
 from __future__ import annotations
 
+import json
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,6 +13,7 @@ import dask
 import dask.array as da
 import geopandas
 import numpy as np
+import onnx_models
 import pytest
 import rioxarray
 import shapely
@@ -27,7 +30,9 @@ from geounet.bundle import load_bundle
 from geounet.classes import NODATA
 from geounet.engine.torch import TorchEngine
 from geounet.errors import ModelError, OptionError, SceneError, ValueRangeError
-from geounet.lazy.engines import _engines, engines_of
+from geounet.lazy.array import _everywhere
+from geounet.lazy.engines import _at_once, _engines
+from geounet.models import load_model
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 
@@ -209,8 +214,6 @@ print(geounet.segment(array, model={model!r}).data.name)
 
 
 def test_the_recipe_travels_and_not_the_model(model) -> None:
-    import pickle
-
     labels = geounet.segment(chunked(scene()).astype("float64"), model=model)
     tasks = [v for k, v in dict(labels.__dask_graph__()).items() if k[0] == labels.data.name]
     assert len(tasks) == 9
@@ -440,9 +443,7 @@ def test_another_halo_on_a_worker_is_noticed(model, monkeypatch) -> None:
         labels.compute(scheduler="sync")
 
 
-def test_engines_are_as_many_as_have_a_processor(model, monkeypatch) -> None:
-    from geounet.lazy.engines import _at_once
-
+def test_engines_are_as_many_as_have_a_processor(monkeypatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     for threads, number in (("1", 8), ("3", 2), ("16", 1), ("", 1), ("none", 1), ("0", 1)):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
@@ -450,13 +451,29 @@ def test_engines_are_as_many_as_have_a_processor(model, monkeypatch) -> None:
         assert _at_once("cuda:0") == 1
 
 
-def test_bundled_models_are_found_by_name(model) -> None:
-    from geounet.lazy.array import _everywhere
+def test_bundled_models_are_found_by_name_and_others_by_their_path(model, monkeypatch) -> None:
+    shipped = load_model("water-ms")
+    assert _everywhere("water-ms", shipped) == _everywhere(None, shipped) == "water-ms"
+    monkeypatch.chdir(Path(model).parent)
+    assert _everywhere("exact.geounet", load_bundle(model)) == model
+    copied = replace(shipped, path="water-ms.geounet")
+    assert _everywhere("water-ms.geounet", copied) == f"{Path(model).parent}/water-ms.geounet"
 
-    shipped = geounet.load_model("water-ms")
-    assert _everywhere(shipped) == "water-ms"
-    assert _everywhere(replace(shipped, path="water-ms.geounet")).startswith("/")
-    assert _everywhere(load_bundle(model)) == model
+
+@pytest.mark.parametrize("more", [{}, {"radius": 3, "stride": 2}, {"overlap": 8}], ids=str)
+@pytest.mark.parametrize("size", [("height", "width"), (32, 32)], ids=["free", "fixed"])
+def test_an_onnx_file_and_what_is_said_elsewhere(tmp_path, size, more) -> None:
+    onnx_models.write(tmp_path / "net.onnx", onnx_models.Net(bands=2, size=size, deep=True))
+    said = {"file": "net.onnx", "bands": ["red", "nir"], "classes": ["a", "b", "c"], **more}
+    path = tmp_path / "said.json"
+    path.write_text(json.dumps(said))
+    eager = geounet.segment(scene(), model=path)
+    lazy = geounet.segment(chunked(scene()), model=path)
+    assert np.array_equal(lazy, eager)
+    assert len(np.unique(eager)) > 2
+    if size == (32, 32):
+        with pytest.raises(OptionError, match=r"--tile 64: .* takes 32 x 32 pixels alone"):
+            geounet.segment(chunked(scene()), model=path, tile=64)
 
 
 # what comes after

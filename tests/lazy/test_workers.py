@@ -68,7 +68,9 @@ def test_processes(lazy, eager) -> None:
 def test_an_error_comes_out_of_a_process(tmp_path) -> None:
     path = random_bundle(tmp_path / "db.geounet", random_spec(("red", "nir"), unit="dB"))
     labels = geounet.segment(abs(scene()).chunk(y=80, x=90), model=path)
-    with pytest.raises(ValueRangeError, match="are linear power; random expects decibels") as caught:
+    with pytest.raises(
+        ValueRangeError, match="are linear power; random expects decibels"
+    ) as caught:
         labels.compute(scheduler="processes", num_workers=1)
     assert "\n" not in str(caught.value).partition("\n\nTraceback")[0]
 
