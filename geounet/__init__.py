@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from geounet.bundle import load_bundle, save_bundle
     from geounet.errors import GeounetError
+    from geounet.facade import segment
     from geounet.models import bundled_models, load_model
     from geounet.polygonization import polygonize_raster
     from geounet.report import SegmentReport
     from geounet.scene import open_scene
-    from geounet.segmentation import segment
 
 __all__ = [
     "GeounetError",
@@ -39,7 +39,7 @@ _HOMES = {
     "open_scene": "geounet.scene",
     "polygonize_raster": "geounet.polygonization",
     "save_bundle": "geounet.bundle",
-    "segment": "geounet.segmentation",
+    "segment": "geounet.facade",
 }
 
 try:

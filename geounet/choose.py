@@ -18,15 +18,24 @@ Say = Callable[[str], None]
 """Takes a line for the user."""
 
 
-def choose_model(scene: SceneReader, options: SegmentOptions, say: Say) -> tuple[Bundle, Fit]:
-    """The model asked for, or the bundled one whose bands the scene has; values checked.
+def choose_model(
+    scene: SceneReader, options: SegmentOptions, say: Say, *, look: bool = True
+) -> tuple[Bundle, Fit]:
+    """The model asked for, or the bundled one whose bands the scene has.
+
+    Args:
+        scene: What is to be segmented.
+        options: What was asked for.
+        say: Hears which model was chosen.
+        look: Whether to check values; False: no pixel is read.
 
     Raises:
         BandError: No bundled model fits, or the one asked for does not.
     """
     bundle, fit = _matching(scene, options)
     try:
-        check_values(fit, bundle.spec)
+        if look:
+            check_values(fit, bundle.spec)
     except BaseException:
         _release(fit, scene)
         raise

@@ -103,18 +103,38 @@ def check_values(fit: Fit, spec: ModelSpec) -> None:
             f"{info.source} has no valid pixel: check its nodata value and mask"
             " (geounet info shows them)"
         )
+    floats = {np.dtype(info.bands[band - 1].dtype).kind for band in fit.bands} == {"f"}
+    check_sample(sample, spec, info.source, floats=floats)
+
+
+def check_sample(
+    sample: NDArray[np.float32], spec: ModelSpec, source: str, *, floats: bool, margin: float = 0.0
+) -> None:
+    """Refuse valid values that cannot be what the model expects.
+
+    Args:
+        sample: (bands, n) in the model's unit, n >= 1.
+        spec: The model.
+        source: What messages call the scene.
+        floats: Whether they are stored as floating-point numbers.
+        margin: How much wider the range is in which a median is plausible, on each side, as a share
+            of it: for values of a part of a scene, which may be all cloud.
+
+    Raises:
+        ValueRangeError: The median of a band is not plausible, or backscatter is linear power.
+    """
     if spec.unit == "dB" and (sample >= 0).mean() >= _LINEAR_SHARE:
-        linear = {np.dtype(info.bands[band - 1].dtype).kind for band in fit.bands} == {"f"}
         raise ValueRangeError(
-            f"{info.source}: values from {sample.min():.3g} to {sample.max():.3g} are"
-            f" {'linear power' if linear else 'no decibels'}; {spec.name} expects decibels:"
-            f" convert {'' if linear else 'linear power '}with 10 * log10(value)"
+            f"{source}: values from {sample.min():.3g} to {sample.max():.3g} are"
+            f" {'linear power' if floats else 'no decibels'}; {spec.name} expects decibels:"
+            f" convert {'linear power ' if floats else ''}with 10 * log10(value)"
         )
     low, high = spec.plausible
+    more = margin * (high - low)
     for band, median in zip(spec.band_names, np.median(sample, axis=1).tolist(), strict=True):
-        if not low <= median <= high:
+        if not low - more <= median <= high + more:
             raise ValueRangeError(
-                f"{info.source}: band {band} has a median of {median:.4g}; {spec.name} expects"
+                f"{source}: band {band} has a median of {median:.4g}; {spec.name} expects"
                 f" {spec.unit}, whose median lies between {low:g} and {high:g}: {_remedy(spec)}"
             )
 

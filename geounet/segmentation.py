@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Unpack, overload
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,7 +27,8 @@ from geounet.errors import OptionError, SceneError
 from geounet.feed import Feed, StripFeeder
 from geounet.fingerprint import fingerprint
 from geounet.fit import Fit
-from geounet.options import Progress, SegmentKeywords, SegmentOptions
+from geounet.labels import labels_array
+from geounet.options import Progress, SegmentOptions
 from geounet.outputs import OutputPaths, Outputs
 from geounet.parts import Kept, Nowhere, Parts, was_committing
 from geounet.pipeline import Ahead, Behind
@@ -58,64 +59,6 @@ _SMALLEST_SHARE = 512
 _LOG = logging.getLogger("geounet")
 
 
-@overload
-def segment(
-    scene: xr.DataArray | xr.Dataset,
-    *,
-    model: str | Path | None = None,
-    out: None = None,
-    **options: Unpack[SegmentKeywords],
-) -> xr.DataArray: ...
-@overload
-def segment(
-    scene: xr.DataArray | xr.Dataset,
-    *,
-    model: str | Path | None = None,
-    out: str | Path,
-    **options: Unpack[SegmentKeywords],
-) -> SegmentReport: ...
-@overload
-def segment(
-    scene: str | Path | Sequence[str | Path] | SceneReader,
-    *,
-    model: str | Path | None = None,
-    out: str | Path | None = None,
-    **options: Unpack[SegmentKeywords],
-) -> SegmentReport: ...
-def segment(
-    scene: SceneSource,
-    *,
-    model: str | Path | None = None,
-    out: str | Path | None = None,
-    **options: Unpack[SegmentKeywords],
-) -> SegmentReport | xr.DataArray:
-    """Segment a scene.
-
-    A path, URL, list of single-band files or reader gives files and a report; a
-    :class:`xarray.DataArray` or Dataset without ``out`` gives a DataArray of labels on its grid.
-
-    Args:
-        scene: What to segment, see :func:`geounet.scene.open_scene`.
-        model: Name of a bundled model, or path of a ``.geounet`` or ``.onnx`` file (see
-            :func:`geounet.onnx.load_onnx`); None: the bundled model whose bands the scene has.
-        out: The class map (``.tif``); None: ``<scene>.<model>.tif`` in the current folder.
-        **options: As the options of the command line, see
-            :class:`geounet.options.SegmentKeywords`.
-
-    Returns:
-        The report, with the fields of ``geounet segment --json``; or labels (y, x), uint8, class
-        codes, 255 = nodata.
-
-    Raises:
-        GeounetError: One line that says what is wrong and how to mend it; nothing is left behind.
-    """
-    progress = options.pop("progress", None)
-    chosen = SegmentOptions.of(model, out, options)
-    if out is None and hasattr(scene, "dims"):
-        return segment_array(scene, chosen, progress=progress)
-    return run_segment(scene, chosen, say=_LOG.info, warn=_warn, progress=progress)
-
-
 def run_segment(
     source: SceneSource,
     options: SegmentOptions,
@@ -124,7 +67,7 @@ def run_segment(
     warn: Say,
     progress: Progress | None = None,
 ) -> SegmentReport:
-    """Segment a scene into files: :func:`segment` with its options as one value.
+    """Segment a scene into files: :func:`geounet.segment` with its options as one value.
 
     Args:
         source: As there.
@@ -153,7 +96,7 @@ def run_segment(
                 smooth=options.smooth, say=say,
             ) as outputs:  # fmt: skip
                 sinks = [kept.keep, totals.add, outputs.write]
-                _drive(run, sinks, progress, lambda: _warn_of_place(fit, bundle, warn), kept)
+                _drive(run, sinks, progress, lambda: warn_of_place(fit, bundle, warn), kept)
                 if totals.valid_pixels == 0:
                     raise SceneError(_nothing_valid(fit, options))
                 outputs.finish()
@@ -167,8 +110,6 @@ def segment_array(
     array: Any, options: SegmentOptions, *, progress: Progress | None = None
 ) -> xr.DataArray:
     """Segment a DataArray into a DataArray of labels (y, x) with its CRS; held in memory."""
-    from odc.geo.xr import wrap_xr
-
     scene = open_scene(array)
     bundle, fit = choose_model(scene, options, _LOG.info)
     run = _Run(fit, bundle, options)
@@ -177,14 +118,8 @@ def segment_array(
     def keep(strip: Strip) -> None:
         labels[strip.window.slices] = strip.labels
 
-    _drive(run, [keep], progress, lambda: _warn_of_place(fit, bundle, _warn), Nowhere())
-    out: xr.DataArray = wrap_xr(labels, fit.scene.info.geobox, nodata=NODATA)
-    out.name = "class"
-    return out.assign_attrs(
-        model=bundle.spec.name,
-        flag_values=list(bundle.spec.classes.codes),
-        flag_meanings=" ".join(n.replace(" ", "_") for n in bundle.spec.classes.names),
-    )
+    _drive(run, [keep], progress, lambda: warn_of_place(fit, bundle, warn_caller), Nowhere())
+    return labels_array(labels, fit.scene.info.geobox, bundle.spec, like=fit.scene)
 
 
 class _Run:
@@ -217,28 +152,14 @@ class _Run:
         """Side of a core, for a scene whose longer side is ``longest``."""
         engine, asked = self.engine, self.options.tile
         if engine.side is not None:
-            if asked is not None:
-                raise OptionError(
-                    f"--tile {asked}: {self.bundle.path} takes {engine.side} x {engine.side} pixels"
-                    " alone: leave it out"
-                )
-            return engine.side - 2 * engine.halo
+            return fixed_tile(engine.side, engine.halo, self.bundle, asked)
         return min(asked or self._shared(self._largest_tile()), longest)
 
     def _largest_tile(self) -> int:
         """The side that is best on the device."""
-        engine, scene = self.engine, self.fit.scene.info
-        kind = engine.device.partition(":")[0]
-        if engine.seam != "exact":
-            return BLEND_TILE[kind]
-        if kind != "cpu":
-            return DEFAULT_TILE[kind]
+        scene = self.fit.scene.info
         itemsize = max(np.dtype(scene.bands[band - 1].dtype).itemsize for band in self.fit.bands)
-        found = largest_tile(
-            self.bundle.spec, halo=engine.halo, stride=engine.stride, width=scene.width,
-            itemsize=itemsize, weights=len(self.bundle.weights or b""),
-        )  # fmt: skip
-        return found or DEFAULT_TILE[kind]
+        return best_tile(self.engine, self.bundle, width=scene.width, itemsize=itemsize)
 
     def _shared(self, tile: int) -> int:
         """A side that gives each of several devices two rows of tiles or more, if it can."""
@@ -282,6 +203,40 @@ class _Run:
         return joined(
             self.engines, feeds, self.grid, confidence=self.options.confidence, advance=advance
         )
+
+
+def fixed_tile(side: int, halo: int, bundle: Bundle, asked: int | None) -> int:
+    """Side of a core, where the network takes images of one size alone.
+
+    Raises:
+        OptionError: Another was asked for.
+    """
+    if asked is not None:
+        raise OptionError(
+            f"--tile {asked}: {bundle.path} takes {side} x {side} pixels alone: leave it out"
+        )
+    return side - 2 * halo
+
+
+def best_tile(engine: ModelEngine, bundle: Bundle, *, width: int, itemsize: int) -> int:
+    """Side of a core that is best on the engine's device.
+
+    Args:
+        engine: What computes.
+        bundle: The model that it runs.
+        width: Of the scene, in pixels.
+        itemsize: Bytes of a stored value.
+    """
+    kind = engine.device.partition(":")[0]
+    if engine.seam != "exact":
+        return BLEND_TILE[kind]
+    if kind != "cpu":
+        return DEFAULT_TILE[kind]
+    found = largest_tile(
+        bundle.spec, halo=engine.halo, stride=engine.stride, width=width,
+        itemsize=itemsize, weights=len(bundle.weights or b""),
+    )  # fmt: skip
+    return found or DEFAULT_TILE[kind]
 
 
 def _drive(
@@ -357,7 +312,7 @@ def _nothing_valid(fit: Fit, options: SegmentOptions) -> str:
     )
 
 
-def _warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
+def warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
     """Of a scene without a place, or with pixels of a size that the model does not know.
 
     A model that was trained on images without a place knows no size.
@@ -377,8 +332,8 @@ def _warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
         )
 
 
-def _warn(text: str) -> None:
-    """At the line that calls :func:`segment`, however far in it was found out."""
+def warn_caller(text: str) -> None:
+    """At the line that calls :func:`geounet.segment`, however far in it was found out."""
     inside = itertools.takewhile(_is_ours, traceback.walk_stack(inspect.currentframe()))
     warnings.warn(text, UserWarning, stacklevel=1 + sum(1 for _ in inside))
 

@@ -122,7 +122,9 @@ def test_commands_that_train(drawn: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [text for language, text in BLOCKS if language == "python"], ids=["files", "xarray"]
+    "code",
+    [text for language, text in BLOCKS if language == "python"],
+    ids=["files", "xarray", "dask"],
 )
 def test_python(code: str, folder: Path) -> None:
     done = subprocess.run(

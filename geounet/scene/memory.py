@@ -103,6 +103,20 @@ def finite(data: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(data).all(axis=0))
 
 
+def valid_of(data: NDArray[Any], nodata: Sequence[float | None]) -> NDArray[np.bool_]:
+    """(height, width), True where no band is NaN, infinite or its nodata value (None: it has none).
+
+    Args:
+        data: (bands, height, width), stored values.
+        nodata: One a band.
+    """
+    valid = finite(data)
+    for layer, value in zip(data, nodata, strict=True):
+        if value is not None and not np.isnan(value):
+            valid &= layer != as_stored(value, layer.dtype)
+    return valid
+
+
 def native(data: NDArray[Any]) -> NDArray[Any]:
     """The array in this machine's byte order, which torch needs (classic netCDF has the other)."""
     return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))

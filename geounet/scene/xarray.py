@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from geounet.errors import SceneError
 from geounet.raster import Raster
-from geounet.scene.memory import as_stored, finite, native
+from geounet.scene.memory import native, valid_of
 from geounet.scene.port import SceneBand, SceneInfo
 from geounet.window import Window
 
@@ -46,6 +46,16 @@ class XarrayScene:
         self._name = name or str(array.name or "array")
         self._source = source or f"DataArray {self._name}"
         self._array = _band_y_x(array, self._source)
+
+    @property
+    def array(self) -> xr.DataArray:
+        """(band, y, x), as it was given but for the order of its dimensions."""
+        return self._array
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether its values are yet to be computed, by Dask."""
+        return self._array.chunks is not None and hasattr(self._array.data, "__dask_graph__")
 
     @cached_property
     def info(self) -> SceneInfo:
@@ -87,12 +97,8 @@ class XarrayScene:
                 f"{self._source}: the pixels cannot be read ({line}): the file is damaged or was"
                 " cut short; get it again"
             ) from error
-        valid = finite(data)
-        for layer, band in zip(data, bands, strict=True):
-            nodata = self.info.bands[band - 1].nodata
-            if nodata is not None and not np.isnan(nodata):
-                valid &= layer != as_stored(nodata, layer.dtype)
-        return Raster(data=data, valid=valid, geobox=grid)
+        nodata = [self.info.bands[band - 1].nodata for band in bands]
+        return Raster(data=data, valid=valid_of(data, nodata), geobox=grid)
 
 
 def _band_y_x(array: xr.DataArray, source: str) -> xr.DataArray:
