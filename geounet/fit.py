@@ -127,7 +127,7 @@ def check_sample(
         raise ValueRangeError(
             f"{source}: values from {sample.min():.3g} to {sample.max():.3g} are"
             f" {'linear power' if floats else 'no decibels'}; {spec.name} expects decibels:"
-            f" convert {'linear power ' if floats else ''}with 10 * log10(value)"
+            f" convert {'' if floats else 'linear power '}with 10 * log10(value)"
         )
     low, high = spec.plausible
     more = margin * (high - low)

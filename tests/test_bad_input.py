@@ -23,10 +23,13 @@ import rasterio.shutil
 import rasters
 import shapely
 from mounts import read_only, small_disk
+from odc.geo.geobox import GeoBox
 from rasterio.enums import MaskFlags
 
 from geounet import segmentation, stitch
 from geounet.bundle import MANIFEST, SPEC, WEIGHTS
+from geounet.polygonize import Tracing
+from geounet.polygonize.rehearsal import Rehearsal
 from geounet.polygonize.warm import get_ready
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
@@ -252,7 +255,8 @@ def test_linear_power(refused, here):
         (["--tile", "big"], "--tile: invalid int value: 'big'.*--help"),
         (["--device", "tpu"], "--device tpu: choose auto, cpu, cuda, cuda:N or mps"),
         (["--device", "cuda:99"], "--device cuda:99: there is no such CUDA GPU.* --device cpu"),
-        (["--precision", "int8"], "--precision int8: choose auto, fp32, bf16 or fp16"),
+        (["--precision", "fp8"], "--precision fp8: choose auto, fp32, bf16, fp16 or int8"),
+        (["--precision", "int8"], r"any\.geounet is not of INT8: geounet models quantize makes"),
         (["--precision", "fp16", "--device", "cpu"], "CPUs have no fast float16: use bf16 or fp32"),
         (["--scale", "0"], "--scale 0: give a number that is not 0"),
         (["--scale", "nan"], "--scale nan"),
@@ -330,7 +334,9 @@ def test_output_is_what_a_vrt_is_made_of(refused, here, scene):
 )
 def test_disk_full(refused, here, tmp_path, size, match, argv):
     scene = write(here / "scene.tif", noise(height=400, width=400))
-    get_ready(10**9, lambda _: None)  # or compiling would be told, too
+    grid = GeoBox((400, 400), rasters.UTM["transform"], rasters.UTM["crs"])
+    run = Rehearsal(tracing=Tracing(geobox=grid, nodata=255))
+    get_ready(10**9, lambda _: None, run)  # or compiling would be told, too
     with small_disk(tmp_path / "disk", size) as disk:
         refused(
             rf"{match} \(.*\): free some disk space, or choose another folder",

@@ -49,6 +49,7 @@ def test_where_nothing_can_be_cached_the_code_is_compiled_anew() -> None:
     assert not double.is_kept()
 
 
+@pytest.mark.usefixtures("patience")
 def test_what_is_kept_depends_on_the_files_of_callees(monkeypatch) -> None:
     jit()(triple)(1)
     assert jit()(triple).is_kept()
@@ -60,6 +61,7 @@ def triple(x):
     return 3 * x
 
 
+@pytest.mark.usefixtures("patience")
 def test_a_full_disk_under_the_cache_is_no_error(monkeypatch) -> None:
     calls = []
 
