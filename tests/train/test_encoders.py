@@ -91,8 +91,8 @@ def jumps(tmp_path, monkeypatch, name, *, blend):
     kept = []
 
     class Keeping(_Blender):
-        def close(self, feed, end, *, confidence):
-            strip = super().close(feed, end, confidence=confidence)
+        def close(self, feed, *, confidence):
+            strip = super().close(feed, confidence=confidence)
             rows = strip.window.height
             kept.append(self._sums[0, :rows] / self._weights[:rows])
             return strip
