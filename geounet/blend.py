@@ -59,8 +59,12 @@ def blended_strips(
         blender.add_all(minibatch)
         done = sum(tile.core.size for tile in minibatch.tiles)
         left -= done
-        advance(left + done if minibatch.last else done)
-        if minibatch.last and (strip := blender.close(feed, confidence=confidence)):
+        advance(done)
+        if not minibatch.last:
+            continue
+        advance(left)
+        strip = blender.close(feed, confidence=confidence)
+        if strip is not None:
             yield strip
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Unpack, overload
 from geounet.options import SegmentKeywords, SegmentOptions
 from geounet.report import SegmentReport
 from geounet.scene import SceneReader, SceneSource, XarrayScene, open_scene
-from geounet.segmentation import run_segment, segment_array, warn_caller
+from geounet.segmentation import run_segment, segment_array
+from geounet.warn import warn_caller
 
 if TYPE_CHECKING:
     import xarray as xr

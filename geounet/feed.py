@@ -100,7 +100,7 @@ class StripFeeder:
         need = Window.between(
             self._first_row(index), 0, strip.row_end + self.grid.halo, self.grid.width
         ).intersect(self.grid.scene)
-        origin = self._padded_window(index)
+        origin = self.grid.reads(index)
         canvas = _Canvas(have=need, want=origin, scene=self.grid.scene)
         for part in rows.take(need.row_off, need.row_end, keep=self._first_row(index + 1)):
             canvas.add(part)
@@ -130,11 +130,6 @@ class StripFeeder:
         if self.grid.whole and index < self.grid.rows and last >= height:
             row = min(row, 2 * (height - 1) - last)
         return max(0, row)
-
-    def _padded_window(self, index: int) -> Window:
-        tiles = list(self.grid.tiles(index))
-        first, last = tiles[0].read, tiles[-1].read
-        return Window.between(first.row_off, first.col_off, last.row_end, last.col_end)
 
     def _empty(self, index: int, window: Window) -> Feed:
         nothing = np.zeros((window.height, window.width), bool)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,10 +49,17 @@ def fingerprint(
         "--aoi": [] if options.aoi is None else _of_file(options.aoi),
         "--confidence": [options.confidence],
         "the tiles": [grid.tile, grid.halo, grid.stride, grid.whole],
-        "the engine": [engine.name, device, engine.precision, engine.seam],
+        "the engine": [engine.name, _version(engine.name), device, engine.precision, engine.seam],
         "the version of geounet": [version("geounet")],
     }
     return {what: _digest(values) for what, values in said.items()}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # built by hand
+        return ""
 
 
 def _scene(scene: SceneReader) -> list[object] | None:

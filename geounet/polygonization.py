@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 import warnings
 from collections import Counter
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 
 from geounet import qgis
 from geounet.classes import ClassDef
+from geounet.cores import usable_cores
 from geounet.errors import OptionError, OutputError, SceneError
 from geounet.legend import read_legend
 from geounet.outputs import shown_grid
@@ -177,7 +177,7 @@ def polygonize_raster(
         layout = codes.layout(layer_name(out.stem))
         layer = open_layer(staging.stage(out), layout)
         stack.callback(layer.abort)
-        tracer = StripPolygonizer(codes.tracing, threads=options.threads or _cores())
+        tracer = StripPolygonizer(codes.tracing, threads=options.threads or usable_cores())
         stack.callback(tracer.close)
         done = 0
         with Ahead(codes.strips(), depth=1) as strips:
@@ -379,7 +379,3 @@ def _refuse_inputs(out: Path, info: SceneInfo) -> None:
     for file in info.files:
         if out.exists() and Path(file).exists() and out.samefile(file):
             raise OutputError(f"{out} is the raster itself: choose another name")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 import logging
 import threading
 import time
-import traceback
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from geounet import heap
 from geounet.aoi import AreaOfInterest
-from geounet.area import pixel_size_m
 from geounet.blend import blended_strips
 from geounet.choose import Say, choose_model
 from geounet.classes import NODATA
-from geounet.errors import OptionError, SceneError
+from geounet.errors import SceneError
 from geounet.feed import Feed, StripFeeder
 from geounet.fingerprint import fingerprint
 from geounet.fit import Fit
@@ -36,22 +31,16 @@ from geounet.report import SegmentReport
 from geounet.scene import SceneReader, SceneSource, open_scene
 from geounet.staging import Staging, check_outputs
 from geounet.stitch import Strip, segment_strips
-from geounet.tilesize import largest_tile
+from geounet.tilesize import best_tile, fixed_tile
 from geounet.tiling import TileGrid, round_up
 from geounet.totals import Totals
+from geounet.warn import warn_caller, warn_of_place
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from geounet.bundle import Bundle
     from geounet.engine import ModelEngine
-
-DEFAULT_TILE: Mapping[str, int] = {"cpu": 1024, "cuda": 2048, "mps": 1024}
-"""Side of a core by kind of device; on a CPU where nothing is known of the network."""
-
-BLEND_TILE: Mapping[str, int] = {"cpu": 512, "cuda": 1024, "mps": 512}
-"""The same where tiles are blended: such a network looks at the whole tile, and was trained on
-smaller ones; and a row of tiles is held as float32 probabilities."""
 
 _SMALLEST_SHARE = 512
 """Side of a core below which halos cost more than several devices gain."""
@@ -205,40 +194,6 @@ class _Run:
         )
 
 
-def fixed_tile(side: int, halo: int, bundle: Bundle, asked: int | None) -> int:
-    """Side of a core, where the network takes images of one size alone.
-
-    Raises:
-        OptionError: Another was asked for.
-    """
-    if asked is not None:
-        raise OptionError(
-            f"--tile {asked}: {bundle.path} takes {side} x {side} pixels alone: leave it out"
-        )
-    return side - 2 * halo
-
-
-def best_tile(engine: ModelEngine, bundle: Bundle, *, width: int, itemsize: int) -> int:
-    """Side of a core that is best on the engine's device.
-
-    Args:
-        engine: What computes.
-        bundle: The model that it runs.
-        width: Of the scene, in pixels.
-        itemsize: Bytes of a stored value.
-    """
-    kind = engine.device.partition(":")[0]
-    if engine.seam != "exact":
-        return BLEND_TILE[kind]
-    if kind != "cpu":
-        return DEFAULT_TILE[kind]
-    found = largest_tile(
-        bundle.spec, halo=engine.halo, stride=engine.stride, width=width,
-        itemsize=itemsize, weights=len(bundle.weights or b""),
-    )  # fmt: skip
-    return found or DEFAULT_TILE[kind]
-
-
 def _drive(
     run: _Run,
     sinks: Sequence[Callable[[Strip], None]],
@@ -310,36 +265,6 @@ def _nothing_valid(fit: Fit, options: SegmentOptions) -> str:
         f"{fit.scene.info.source} has no valid pixel{where}: check its nodata value and mask"
         " (geounet info shows them)"
     )
-
-
-def warn_of_place(fit: Fit, bundle: Bundle, warn: Say) -> None:
-    """Of a scene without a place, or with pixels of a size that the model does not know.
-
-    A model that was trained on images without a place knows no size.
-    """
-    info = fit.scene.info
-    if info.geobox.crs is None:
-        warn(f"{info.source} has no CRS, so the outputs have none either")
-        return
-    if bundle.spec.pixel_size is None:
-        return
-    low, high = bundle.spec.pixel_size
-    size = pixel_size_m(info.geobox)
-    if size is not None and not low / 2 <= size <= high * 2:
-        warn(
-            f"pixels of {size:.3g} m: {bundle.spec.name} was trained on {low:g} to {high:g} m;"
-            " expect a poorer map"
-        )
-
-
-def warn_caller(text: str) -> None:
-    """At the line that calls :func:`geounet.segment`, however far in it was found out."""
-    inside = itertools.takewhile(_is_ours, traceback.walk_stack(inspect.currentframe()))
-    warnings.warn(text, UserWarning, stacklevel=1 + sum(1 for _ in inside))
-
-
-def _is_ours(step: tuple[FrameType, int]) -> bool:
-    return str(step[0].f_globals.get("__name__")).partition(".")[0] == __package__
 
 
 @contextlib.contextmanager

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
+from geounet.errors import OptionError
 from geounet.spec import ModelSpec
+
+if TYPE_CHECKING:
+    from geounet.bundle import Bundle
+    from geounet.engine import ModelEngine
+
+DEFAULT_TILE: Mapping[str, int] = {"cpu": 1024, "cuda": 2048, "mps": 1024}
+"""Side of a core by kind of device; on a CPU where nothing is known of the network."""
+
+BLEND_TILE: Mapping[str, int] = {"cpu": 512, "cuda": 1024, "mps": 512}
+"""The same where tiles are blended: such a network looks at the whole tile, and was trained on
+smaller ones; and a row of tiles is held as float32 probabilities."""
 
 BYTES = 850e6
 """What network, weights and strips may take. With all else a run then stays below 1.2 GB beyond the
@@ -18,6 +32,40 @@ _MAPS = 4.7
 _WEIGHTS = 8  # as they were read, and as they are compiled: transformed, for fewer operations
 _STRIPS = 2.7
 """Strips in memory: one that is computed, the next one, and rows that are read."""
+
+
+def fixed_tile(side: int, halo: int, bundle: Bundle, asked: int | None) -> int:
+    """Side of a core, where the network takes images of one size alone.
+
+    Raises:
+        OptionError: Another was asked for.
+    """
+    if asked is not None:
+        raise OptionError(
+            f"--tile {asked}: {bundle.path} takes {side} x {side} pixels alone: leave it out"
+        )
+    return side - 2 * halo
+
+
+def best_tile(engine: ModelEngine, bundle: Bundle, *, width: int, itemsize: int) -> int:
+    """Side of a core that is best on the engine's device.
+
+    Args:
+        engine: What computes.
+        bundle: The model that it runs.
+        width: Of the scene, in pixels.
+        itemsize: Bytes of a stored value.
+    """
+    kind = engine.device.partition(":")[0]
+    if engine.seam != "exact":
+        return BLEND_TILE[kind]
+    if kind != "cpu":
+        return DEFAULT_TILE[kind]
+    found = largest_tile(
+        bundle.spec, halo=engine.halo, stride=engine.stride, width=width,
+        itemsize=itemsize, weights=len(bundle.weights or b""),
+    )  # fmt: skip
+    return found or DEFAULT_TILE[kind]
 
 
 def largest_tile(

@@ -131,6 +131,12 @@ class TileGrid:
             )
             yield Tile(core=core, read=(block if self.whole else rounded).grow(self.halo))
 
+    def reads(self, row: int) -> Window:
+        """What the tiles of one row read, together."""
+        tiles = list(self.tiles(row))
+        first, last = tiles[0].read, tiles[-1].read
+        return Window.between(first.row_off, first.col_off, last.row_end, last.col_end)
+
     def __iter__(self) -> Iterator[Tile]:
         for row in range(self.rows):
             yield from self.tiles(row)

@@ -25,7 +25,7 @@ COMMAND = ROOT / "cli" / "geounet_cli"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 FLOORS: dict[str, tuple[str, ...]] = {
-    "ground": ("errors", "hushed", "window"),
+    "ground": ("cores", "errors", "hushed", "window"),
     "values": ("tiling", "taper", "raster", "bands", "classes", "spec", "area", "report"),
     "edges": (
         "gdalenv",
@@ -53,6 +53,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "choose",
         "labels",
         "tilesize",
+        "warn",
         "totals",
         "layer",
         "outputs",

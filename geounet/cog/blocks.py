@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.classes import NODATA
+from geounet.cores import usable_cores
 
 BLOCK = 512
 """Side of a block in pixels."""
@@ -41,7 +41,7 @@ class BlockStore:
         self._starts: list[list[int]] = [[] for _ in range(levels)]
         self._end = 0
         self._file = path.open("wb", buffering=0)
-        self._pool = ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1), "geounet-deflate")
+        self._pool = ThreadPoolExecutor(min(_MOST_THREADS, usable_cores()), "geounet-deflate")
 
     def put(self, level: int, rows: NDArray[np.uint8]) -> None:
         """Take the next row of blocks of a level, (BLOCK or less, width)."""

@@ -37,8 +37,9 @@ from geounet.lazy.layout import Layout, split
 from geounet.models import bundled_models
 from geounet.options import Progress, SegmentOptions
 from geounet.scene import XarrayScene
-from geounet.segmentation import BLEND_TILE, fixed_tile, warn_caller, warn_of_place
+from geounet.tilesize import BLEND_TILE, fixed_tile
 from geounet.tiling import round_up
+from geounet.warn import warn_caller, warn_of_place
 from geounet.window import Window
 
 if TYPE_CHECKING:

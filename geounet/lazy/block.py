@@ -20,8 +20,8 @@ from geounet.fit import check_sample
 from geounet.lazy.engines import EngineRecipe, Engines, engines_of
 from geounet.lazy.layout import Layout, Share
 from geounet.lazy.mosaic import Mosaic
-from geounet.segmentation import best_tile
 from geounet.stitch import Strip, segment_strip
+from geounet.tilesize import best_tile
 from geounet.window import Window
 
 _SAMPLE = 1 << 16  # pixels: the median is known well enough, and found in no time

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from geounet.bands import Normalizer
 from geounet.bundle import Bundle
+from geounet.cores import usable_cores
 from geounet.engine import ModelEngine
 from geounet.engine.select import make_engine
 from geounet.errors import ModelError
@@ -105,6 +106,5 @@ def _engines(recipe: EngineRecipe) -> Engines:
 def _at_once(device: str) -> int:
     if device != "cpu":
         return 1
-    cores = os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
-    return max(1, cores // int(asked)) if asked.isdigit() and int(asked) else 1
+    return max(1, usable_cores() // int(asked)) if asked.isdigit() and int(asked) else 1

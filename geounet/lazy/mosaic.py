@@ -48,13 +48,7 @@ class Mosaic:
         for row in range(grid.rows):
             window = grid.strip(row).grow(spread).intersect(grid.scene)
             asked = True if wanted is None else wanted(_moved(window, share.part))
-            tiles = list(grid.tiles(row))
-            origin = Window.between(
-                tiles[0].read.row_off,
-                tiles[0].read.col_off,
-                tiles[-1].read.row_end,
-                tiles[-1].read.col_end,
-            )
+            origin = grid.reads(row)
             have = share.source
             if not layout.whole:  # as StripFeeder reads it
                 strip = _moved(grid.strip(row), share.part).grow(grid.halo)

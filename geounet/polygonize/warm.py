@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import threading
@@ -10,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from typing import cast
 
+from geounet.cores import usable_cores
 from geounet.polygonize.compiled import INTERPRETER, Kernel
 from geounet.polygonize.front import join_band
 from geounet.polygonize.holes import enclose
@@ -50,8 +50,10 @@ def get_ready(
     def compile_now() -> None:
         missing = [name for name, kernel in _needed(run) if _is_missing(kernel)]
         if _BASE in missing:
-            say("the first run on a large raster compiles the polygoniser, half a minute at most,"
-                " once")  # fmt: skip
+            say(
+                "the first run on a large raster compiles the polygoniser, half a minute at most,"
+                " once"
+            )
         elif missing:
             what = " and ".join(missing)
             say(f"the first run with {what} compiles that, ten seconds or so, once")
@@ -97,7 +99,7 @@ def compile_ahead(run: Rehearsal, processes: int | None = None) -> None:
     """
     missing = [kernel.name for kernel in run.kernels() if _is_missing(kernel)]
     work = sum(map(_seconds, missing))
-    most = min(_PROCESSES, _cores(), 1 + int(work / (2 * _START)))
+    most = min(_PROCESSES, usable_cores(), 1 + int(work / (2 * _START)))
     own, *others = shares(missing, processes or most)
     command = "import sys; from geounet.polygonize.warm import compile_share as c; c(*sys.argv[1:])"
     with ExitStack() as running:
@@ -153,7 +155,3 @@ _COSTS = {
     "join_runs": 0.7,
     "trace_paths": 0.6,
 }
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
