@@ -37,11 +37,7 @@ class Kept(Protocol):
         """The strips that an earlier run has made, top to bottom."""
 
     def keep(self, strip: Strip) -> None:
-        """Keep a strip, unless an earlier run has.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Keep a strip, unless an earlier run has."""
 
     def commit(self) -> None:
         """Note that files get their final names from here on: a later run may replace them."""
@@ -73,7 +69,8 @@ class Parts:
     """The strips of one class map, in a hidden folder beside it: a :class:`Kept`.
 
     A context manager. Strips are kept until :meth:`drop`, or until an error ends the run; one that
-    is killed or interrupted leaves them. One process at a time has the folder.
+    is killed or interrupted leaves them. One process at a time has the folder. Where it cannot be
+    written, as on a full disk, what is there is removed, and the run goes on without.
 
     Law: what is read back is what was kept, or is made anew: a strip has its name only when it is
     complete.
@@ -84,7 +81,7 @@ class Parts:
         say: Hears whether an earlier run is continued.
 
     Raises:
-        OutputError: Another process has the folder, or it cannot be written.
+        OutputError: Another process has the folder.
     """
 
     def __init__(
@@ -94,9 +91,10 @@ class Parts:
         self._fingerprint, self._say = fingerprint, say
         self._opened = ExitStack()
         self._found: list[Path] = []
+        self._is_kept = True
 
     def __enter__(self) -> Self:
-        with self._told():
+        with self._or_without():
             self._folder.mkdir(exist_ok=True)
             refusal = OutputError(
                 f"{self._raster} is being written by another run: wait for it, or give another name"
@@ -131,19 +129,20 @@ class Parts:
     def keep(self, strip: Strip) -> None:
         """See :class:`Kept`."""
         window = strip.window
-        if window.row_off < self.rows:
+        if not self._is_kept or window.row_off < self.rows:
             return
         path = self._folder / f"{window.row_off:010}-{window.row_end:010}.strip"
         arrays = {"labels": _packed(strip.labels)}
         if strip.confidence is not None:
             arrays["confidence"] = _packed(strip.confidence)
-        with self._told():
+        with self._or_without():
             _write(path, save(arrays))
 
     def commit(self) -> None:
         """See :class:`Kept`."""
-        with self._told():
-            _write(self._folder / "committing", b"")
+        if self._is_kept:
+            with self._or_without():
+                _write(self._folder / "committing", b"")
 
     def drop(self) -> None:
         """Remove the folder."""
@@ -169,15 +168,13 @@ class Parts:
         _write(record, json.dumps(self._fingerprint).encode())
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """What the system reports becomes OutputError."""
+    def _or_without(self) -> Iterator[None]:
+        """What the system refuses ends the keeping, not the run."""
         try:
             yield
-        except OSError as error:
-            raise OutputError(
-                f"{self._folder.parent.absolute()}: finished strips cannot be kept"
-                f" ({error.strerror}): free some disk space, or choose another folder with -o"
-            ) from error
+        except OSError:
+            self._is_kept = False
+            self.drop()
 
 
 def was_committing(raster: Path) -> bool:

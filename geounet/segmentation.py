@@ -160,8 +160,6 @@ class _Run:
 
     def kept(self, raster: Path, say: Say, stack: contextlib.ExitStack) -> Kept:
         """Where strips are kept, so that a run that was killed can go on."""
-        if self.grid.rows == 1:
-            return Nowhere()
         depends = fingerprint(self.fit, self.bundle, self.options, self.engine, self.grid)
         return Nowhere() if depends is None else stack.enter_context(Parts(raster, depends, say))
 
@@ -207,7 +205,8 @@ def _drive(
     and nothing comes before it.
     """
     done, total, one_by_one = 0, run.fit.scene.info.window.size, threading.Lock()
-    rows = run.rows(kept.rows)
+    finished = kept.rows
+    rows = run.rows(finished)
 
     def consume(strip: Strip) -> None:
         for sink in sinks:
@@ -229,7 +228,7 @@ def _drive(
     advance(min(rows.start * run.grid.tile, run.grid.height) * run.grid.width)
     with Ahead(read(), depth=len(run.engines)) as feeds, Behind(consume, depth=1) as behind:
         waiting = True
-        made = (s for s in run.strips(feeds, advance) if s.window.row_off >= kept.rows)
+        made = (s for s in run.strips(feeds, advance) if s.window.row_off >= finished)
         for strip in itertools.chain(kept.strips(), made):
             if waiting and (strip.labels != NODATA).any():
                 waiting = False

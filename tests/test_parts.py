@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mounts import read_only
+from mounts import read_only, small_disk
 
 from geounet.errors import OutputError
 from geounet.parts import Parts, was_committing
@@ -201,12 +201,22 @@ def test_one_process_at_a_time(tmp_path) -> None:
         parts.drop()
 
 
-def test_a_folder_that_cannot_be_written(tmp_path) -> None:
-    with (
-        read_only(tmp_path),
-        pytest.raises(
-            OutputError, match=r"finished strips cannot be kept .* choose another folder"
-        ),
-        Parts(tmp_path / "a.tif", SAME, print),
-    ):
-        pass
+def test_where_nothing_can_be_written_the_run_goes_on_without(tmp_path) -> None:
+    with read_only(tmp_path), Parts(tmp_path / "a.tif", SAME, print) as parts:
+        assert parts.rows == 0
+        parts.keep(strip_of(0))
+        parts.commit()
+        parts.drop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_meanwhile_gets_the_room_back(tmp_path) -> None:
+    large = strip_of(0, 4000)
+    with small_disk(tmp_path, 32_768), Parts(tmp_path / "a.tif", SAME, print) as parts:
+        parts.keep(large)
+        assert (tmp_path / ".a.tif.parts").exists()
+        parts.keep(strip_of(4000, 4000))
+        assert list(tmp_path.iterdir()) == []
+        parts.keep(strip_of(8000))
+        parts.commit()
+        assert list(tmp_path.iterdir()) == []
