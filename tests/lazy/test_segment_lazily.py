@@ -445,7 +445,7 @@ def test_another_halo_on_a_worker_is_noticed(model, monkeypatch) -> None:
 
 
 def test_engines_are_as_many_as_have_a_processor(monkeypatch) -> None:
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    monkeypatch.setattr("geounet.lazy.engines.usable_cores", lambda: 8)
     for threads, number in (("1", 8), ("3", 2), ("16", 1), ("", 1), ("none", 1), ("0", 1)):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         assert _at_once("cpu") == number
