@@ -290,6 +290,7 @@ WITH_TORCH = {
     LIBRARY / "bundle.py",  # to build the network, and to save one
     LIBRARY / "engine" / "torch.py",
     LIBRARY / "engine" / "device.py",
+    LIBRARY / "engine" / "memory.py",
     LIBRARY / "testing" / "bundles.py",
 }
 """The files that may import what ``geounet[torch]`` brings."""

@@ -17,6 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from geounet.bands import Normalizer
 from geounet.bundle import Bundle
 from geounet.engine.device import dtype_of, resolve_device, resolve_precision
+from geounet.engine.memory import give_back, out_of_memory
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
 from geounet.engine.stored import plain
 from geounet.errors import DeviceError
@@ -138,12 +139,18 @@ class TorchEngine:
         start = 0
         while start < shape[0]:
             part = slice(start, start + self._minibatch)
+            failed = None
             try:
                 done.append(run(part))
-            except torch.OutOfMemoryError as error:
-                self._halve(shape, error)
-            else:
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+                # not halved in here: the error still holds the tensors of the pass that failed
+                failed = str(error)
+            if failed is None:
                 start = part.stop
+            else:
+                self._halve(shape, failed)
         return done
 
     def _softmax(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -189,15 +196,15 @@ class TorchEngine:
         )
         return n.low, n.high, scale, offset, mean, std
 
-    def _halve(self, shape: tuple[int, ...], error: Exception) -> None:
+    def _halve(self, shape: tuple[int, ...], failed: str) -> None:
         if self._minibatch == 1:
+            elsewhere = "" if self._device.type == "cpu" else ", or --device cpu"
             raise DeviceError(
                 f"one tile of {shape[2]} x {shape[3]} pixels does not fit into the memory of"
-                f" {self._device}: pass a smaller --tile, or --device cpu"
-            ) from error
+                f" {self._device}: pass a smaller --tile{elsewhere}"
+            ) from RuntimeError(failed)
         self._minibatch //= 2
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_back(self._device)
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from geounet import fit
 from geounet.bundle import Bundle
 from geounet.engine.device import resolve_device
+from geounet.engine.memory import out_of_memory
 from geounet.errors import DeviceError, SceneError, ValueRangeError
 from geounet.models import load_model
 from geounet.options import Progress
@@ -199,9 +200,12 @@ def _score(
         progress(0, total)
     try:
         return score(_InPlace(source, bundle, device), source, source.names, watch=watch)
-    except torch.OutOfMemoryError as error:
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        remedy = "give smaller images" if device.type == "cpu" else "use --device cpu"
         raise DeviceError(
-            f"{device} has too little free memory for {bundle.spec.name}: use --device cpu"
+            f"{device} has too little free memory for {bundle.spec.name}: {remedy}"
         ) from error
 
 

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from geounet.engine.device import resolve_device, resolve_precision
+from geounet.engine.memory import out_of_memory
 from geounet.errors import OptionError
 from geounet.train.average import LateAverage
 from geounet.train.batches import Batches
@@ -27,7 +28,7 @@ from geounet.train.checkpoint import (
     told_of_the_end,
 )
 from geounet.train.keeper import Keeper, Patience
-from geounet.train.memory import Plan, fitting, ladder, out_of_memory
+from geounet.train.memory import Plan, fitting, ladder
 from geounet.train.module import SegmentationModule
 from geounet.train.recompute import recomputed
 from geounet.train.run import Run

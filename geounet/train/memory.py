@@ -125,13 +125,6 @@ def free_memory(device: torch.device) -> int:
     return 1024 * int(line.split()[1])
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether this is torch's error of a device, or of a CPU, without memory."""
-    if isinstance(error, torch.cuda.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-
-
 class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts, on a CPU, the bytes of the tensors made within it as long as they live."""
 
