@@ -84,7 +84,7 @@ bench-peers: $(VENV)/.installed-dev $(PEERS)/.installed  ## the same beside geoa
 	$(BIN)/python benchmarks/peers.py $(BENCH)
 
 models: $(TRAIN)/.installed  ## train the bundled models again, from GEOUNET_DATA (default ../shared/data)
-	$(TRAIN)/bin/python -m geounet.train.models all
+	$(TRAIN)/bin/python -m geounet.train.models all $(MODELS)
 
 notebooks: $(VENV)/.installed-dev  ## run the notebooks; those that train are skipped
 	$(BIN)/python -m pytest -m notebook tests/test_notebooks.py $(PYTEST)

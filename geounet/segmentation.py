@@ -72,7 +72,8 @@ def run_segment(
         paths = OutputPaths.of(scene.info, bundle.spec.name, options)
         for file in scene.info.files:
             paths.refuse_input(file)
-        check_outputs(paths.all, overwrite=options.overwrite or was_committing(paths.raster))
+        overwrite = options.overwrite or was_committing(paths.raster)
+        check_outputs(reversed(paths.all), overwrite=overwrite)
         with _closing(fit.scene), contextlib.ExitStack() as stack:
             for reader in (scene, fit.scene):
                 reader.close()  # with the blocks that choosing has read; a later read opens anew

@@ -299,6 +299,12 @@ def test_output_exists(refused, here, scene, name):
     refused(rf"{re.escape(name)} exists: pass --overwrite", scene, "-o", "map.tif")
 
 
+def test_the_class_map_is_named_first(refused, here, scene):
+    for name in ("map.tif", "map.gpkg", "map.qml"):
+        (here / name).write_text("precious")
+    refused(r"^geounet: map\.tif exists: pass --overwrite", scene, "-o", "map.tif")
+
+
 def test_output_is_a_folder(refused, here, scene):
     (here / "map.tif").mkdir()
     refused(r"map\.tif is a folder", scene, "-o", "map.tif", "--overwrite")

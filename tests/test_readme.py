@@ -111,6 +111,23 @@ def test_command(command: str, folder: Path) -> None:
     run(command, folder)
 
 
+def inline() -> list[str]:
+    """Commands within sentences; a lone verb is a name."""
+    found = re.findall(r"`(geounet [^`]+)`", re.sub(r"```.*?```", "", README, flags=re.DOTALL))
+    return [command for command in found if len(command.split()) > 2]
+
+
+@pytest.mark.parametrize("command", inline())
+def test_command_in_a_sentence(command: str, folder: Path) -> None:
+    """Runs where all that it needs is here; the others are complete, with options that exist."""
+    from geounet_cli.main import _parser
+
+    if any(text in command for text in ("quantize", "small.geounet", "file.yaml")):
+        _parser().parse_args(command.split()[1:])
+    else:
+        run(command, folder)
+
+
 @pytest.mark.train
 def test_commands_that_train(drawn: Path) -> None:
     """In their order, as they stand but for a budget."""

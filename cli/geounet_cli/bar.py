@@ -65,18 +65,20 @@ class PixelBar(Bar):
     """Takes pixels that are done, and of how many."""
 
     def __call__(self, done: int, total: int) -> None:
-        """Show it."""
-        self.show(done / 1e6, total / 1e6, "{n:.1f}/{total:.1f} Mpx")
+        """Show it, in Mpx/s, however slow it is."""
+        digits = 2 if total < 10e6 else 1
+        self.show(done / 1e6, total / 1e6, f"{{n:.{digits}f}}/{{total:.{digits}f}} Mpx")
 
 
 def _bar(total: float, counts: str, title: str) -> Any:
     from tqdm import tqdm
 
+    # tqdm's rate_fmt turns to seconds a unit below one a second
     return tqdm(
         total=total,
-        unit=counts.rpartition(" ")[2],
+        unit=f" {counts.rpartition(' ')[2]}",
         leave=False,
         desc=title,
-        bar_format=f"{title} {{percentage:3.0f}}% |{{bar}}| {counts}, {{rate_fmt}}, {{remaining}}"
-        " left",
+        bar_format=f"{title} {{percentage:3.0f}}% |{{bar}}| {counts}, {{rate_noinv_fmt}},"
+        " {remaining} left",
     )

@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"geounet {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"geounet {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for verb in (segment, polygonize, info, models, evaluate, quicklook, train, compare):
         verb.add_parser(verbs)

@@ -51,8 +51,8 @@ def get_ready(
         missing = [name for name, kernel in _needed(run) if _is_missing(kernel)]
         if _BASE in missing:
             say(
-                "the first run on a large raster compiles the polygoniser, half a minute at most,"
-                " once"
+                "the first run with many polygons compiles the polygoniser, once: half a minute"
+                " or so"
             )
         elif missing:
             what = " and ".join(missing)
