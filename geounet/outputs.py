@@ -69,16 +69,6 @@ class OutputPaths:
         files = [self.style, self.names, self.confidence, self.polygons, self.raster]
         return [path for path in files if path is not None]
 
-    def refuse_input(self, source: str) -> None:
-        """Refuse to replace the scene by its own result.
-
-        Raises:
-            OutputError: An output has the path of the scene.
-        """
-        for path in self.all:
-            if path.exists() and Path(source).exists() and path.samefile(source):
-                raise OutputError(f"{path} is the scene itself: choose another name with -o")
-
 
 def aux_path(raster: Path) -> Path:
     """Where GDAL looks for what a raster cannot hold itself."""

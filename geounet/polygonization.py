@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from geounet import qgis
 from geounet.classes import ClassDef
 from geounet.cores import usable_cores
-from geounet.errors import OptionError, OutputError, SceneError
+from geounet.errors import OptionError, SceneError
 from geounet.legend import read_legend
 from geounet.outputs import shown_grid
 from geounet.pipeline import Ahead
@@ -39,7 +39,7 @@ from geounet.polygonize.tolerance import parse_length, tolerance_of
 from geounet.polygonize.warm import get_ready
 from geounet.samegrid import check_same_grid
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
-from geounet.staging import Staging, check_outputs
+from geounet.staging import Staging, check_outputs, refuse_inputs
 from geounet.window import Window
 
 Say = Callable[[str], object]
@@ -164,7 +164,7 @@ def polygonize_raster(
     with ExitStack() as stack:
         scene = stack.enter_context(closing(open_scene(raster)))
         info = scene.info
-        _refuse_inputs(out, info)
+        refuse_inputs([out], info.files, "the raster")
         check_outputs([out], overwrite=options.overwrite)
         codes = _Codes(scene, options, stack)
         if info.geobox.crs is None:
@@ -373,9 +373,3 @@ def _wanted(classes: Sequence[str | int], legend: Mapping[int, ClassDef]) -> lis
             known = f"it names {', '.join(by_name)}" if by_name else "it names none: give codes"
             raise OptionError(f"--classes {one}: no class of the raster; {known}") from None
     return codes
-
-
-def _refuse_inputs(out: Path, info: SceneInfo) -> None:
-    for file in info.files:
-        if out.exists() and Path(file).exists() and out.samefile(file):
-            raise OutputError(f"{out} is the raster itself: choose another name")

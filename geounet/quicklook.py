@@ -21,7 +21,7 @@ from geounet.raster import Raster
 from geounet.samegrid import check_same_grid
 from geounet.scene import SceneInfo, SceneReader, SceneSource, StackScene, open_scene
 from geounet.sheet import Color, Sheet, draw_sheet
-from geounet.staging import Staging, check_outputs
+from geounet.staging import Staging, check_outputs, refuse_inputs
 from geounet.window import Window
 
 COMPOSITES: tuple[tuple[str, ...], ...] = (
@@ -72,7 +72,7 @@ def render_quicklook(
 
     Raises:
         SceneError: A raster cannot be read, or the grids differ.
-        OutputError: ``out`` exists or cannot be written.
+        OutputError: ``out`` exists, is one of the rasters, or cannot be written.
         OptionError: ``max_size`` is too small, or ``out`` is no PNG.
     """
     out = Path(out)
@@ -82,6 +82,7 @@ def render_quicklook(
         raise OptionError(f"{out} is not a PNG: give a name that ends in .png")
     check_outputs([out], overwrite=overwrite)
     with closing(open_scene(classes)) as mapped, closing(_on_grid(scene, mapped)) as seen:
+        refuse_inputs([out], [*seen.info.files, *mapped.info.files], "one of the rasters")
         check_same_grid(seen.info, mapped.info)
         picture = draw_sheet(_look(seen, mapped, max_size))
     with Staging() as staging:

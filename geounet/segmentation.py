@@ -29,7 +29,7 @@ from geounet.parts import Kept, Nowhere, Parts, was_committing
 from geounet.pipeline import Ahead, Behind
 from geounet.report import SegmentReport
 from geounet.scene import SceneReader, SceneSource, open_scene
-from geounet.staging import Staging, check_outputs
+from geounet.staging import Staging, check_outputs, refuse_inputs
 from geounet.stitch import Strip, segment_strips
 from geounet.tilesize import best_tile, fixed_tile
 from geounet.tiling import TileGrid, round_up
@@ -70,8 +70,9 @@ def run_segment(
     with _closing(open_scene(source)) as scene:
         bundle, fit = choose_model(scene, options, say)
         paths = OutputPaths.of(scene.info, bundle.spec.name, options)
-        for file in scene.info.files:
-            paths.refuse_input(file)
+        refuse_inputs(paths.all, scene.info.files, "the scene")
+        if options.aoi is not None:
+            refuse_inputs(paths.all, [options.aoi], "the area of --aoi")
         overwrite = options.overwrite or was_committing(paths.raster)
         check_outputs(reversed(paths.all), overwrite=overwrite)
         with _closing(fit.scene), contextlib.ExitStack() as stack:

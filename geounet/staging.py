@@ -105,6 +105,24 @@ def check_outputs(paths: Iterable[Path], *, overwrite: bool) -> None:
             )
 
 
+def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[str | Path], what: str) -> None:
+    """Refuse to replace what is read, whatever is allowed to be replaced; links are seen through.
+
+    Args:
+        outputs: What will be written.
+        inputs: Files that are read, or URLs.
+        what: What messages call an input.
+
+    Raises:
+        OutputError: An output is one of the inputs.
+    """
+    here = [path for path in outputs if path.exists()]
+    for source in filter(os.path.exists, inputs):  # of a long URL, pathlib would raise
+        for path in here:
+            if path.samefile(source):
+                raise OutputError(f"{path} is {what} itself: choose another name")
+
+
 def _hidden(final: Path, what: str) -> Path:
     return final.with_name(f".{final.stem}.{os.getpid()}.{what}{final.suffix}")
 

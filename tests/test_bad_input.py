@@ -454,6 +454,12 @@ def test_aoi_missing_or_foreign(refused, here, scene):
     refused(r"--aoi a\.geojson cannot be read", scene, "--aoi", "a.geojson")
 
 
+def test_output_is_the_aoi(refused, here, scene):
+    area = aoi(here / "area.gpkg", shapely.box(3e5, 5e6 - 500, 3e5 + 500, 5e6))
+    match = r"area\.gpkg is the area of --aoi itself: choose another name"
+    refused(match, scene, "--aoi", area, "-o", "area.tif", "--overwrite")
+
+
 # what is small or bare, and right
 
 

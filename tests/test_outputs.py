@@ -31,7 +31,7 @@ from geounet.polygonize.areas import ArcAreas
 from geounet.polygonize.layers.gpkg import GeoPackage
 from geounet.polygonize.layers.writer import ThreadedWriter
 from geounet.scene import MemoryScene
-from geounet.staging import Staging
+from geounet.staging import Staging, refuse_inputs
 from geounet.stitch import Strip
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
@@ -293,9 +293,10 @@ def test_the_scene_itself_is_never_replaced(tmp_path, name: str) -> None:
     scene = tmp_path / name
     scene.write_bytes(b"precious")
     with pytest.raises(OutputError, match=f"{name} is the scene itself: choose another name"):
-        paths_in(tmp_path).refuse_input(str(scene))
-    paths_in(tmp_path, "other").refuse_input(str(scene))
-    paths_in(tmp_path).refuse_input("https://example.org/map.tif")
+        refuse_inputs(paths_in(tmp_path).all, [str(scene)], "the scene")
+    refuse_inputs(paths_in(tmp_path, "other").all, [str(scene)], "the scene")
+    urls = ["https://example.org/map.tif", f"/vsicurl/https://example.org/{'x' * 300}.tif"]
+    refuse_inputs(paths_in(tmp_path).all, urls, "the scene")
 
 
 def test_provenance_names_version_model_and_hash(bundle) -> None:

@@ -197,6 +197,16 @@ def test_the_same_call_gives_the_same_bytes(pair, tmp_path):
     assert one.read_bytes() == two.read_bytes()
 
 
+def test_neither_raster_is_replaced(pair, tmp_path):
+    picture = tmp_path / "photo.png"
+    Image.fromarray(np.full((20, 30), 7, np.uint8)).save(picture)
+    before = picture.read_bytes()
+    for two in ((picture, pair[1]), (pair[0], picture)):
+        with pytest.raises(OutputError, match=r"photo\.png is one of the rasters itself: choose"):
+            render_quicklook(*two, picture, overwrite=True)
+    assert picture.read_bytes() == before
+
+
 def test_refusals_come_before_any_work(pair, tmp_path):
     scene, classes = pair
     out = tmp_path / "look.png"
