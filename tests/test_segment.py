@@ -299,7 +299,7 @@ def test_default_names_in_the_current_folder(tmp_path, model, scene, monkeypatch
         "valley.random.tif",
         "valley.random.tif.aux.xml",
     ]
-    with pytest.raises(OutputError, match=r"valley.random.qml exists: pass --overwrite"):
+    with pytest.raises(OutputError, match=r"valley.random.tif exists: pass --overwrite"):
         geounet.segment(scene, model=model)
     geounet.segment(scene, model=model, overwrite=True)
 
