@@ -4,7 +4,7 @@
 
 Every chip is scored once, by a model that has seen no chip of its group. All contenders learn from
 the same chips; U-Net/ResNet-34 gets as many steps as take the minutes of the U-Net. ``--only`` also
-takes ``MNDWI-told``, which looks at the labels of the chip itself: what labels leave to be had.
+takes ``MNDWI-told``, whose threshold is fitted to the labels of the chip itself.
 Prints Markdown; see ``benchmarks/README.md``.
 """
 
@@ -101,7 +101,7 @@ def timed(contender: Contender, spent: list[float]) -> Contender:
 
 
 def told_threshold(source: Source, names: Sequence[str], seed: int) -> Classify:
-    """For each chip the threshold of MNDWI that fits its own labels best: no model, a limit."""
+    """For each chip the threshold of MNDWI that fits its own labels best: the most it could have."""
     del source, names, seed
 
     def classify(chip: Chip) -> NDArray[np.int64]:
