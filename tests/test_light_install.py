@@ -124,13 +124,13 @@ def test_training_says_how_to_get_it(folder) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_nothing_is_reported_to_anybody_and_pandas_is_not_waited_for(folder) -> None:
-    """OpenVINO's package tells a web service of its import, pyogrio's imports pandas."""
+def test_nothing_is_reported_to_anybody_and_nothing_slow_is_waited_for(folder) -> None:
+    """OpenVINO's package tells a web service of its import; pandas and numba take seconds."""
     code = """
 import threading
 from geounet_cli.main import main
 main(["segment", "flood_s1.tif", "-o", "silent.tif", "--engine", "openvino", "--quiet"])
-print(*sorted({"openvino_telemetry", "pandas", "pyogrio", "pyarrow"} & set(sys.modules)))
+print(*sorted({"openvino_telemetry", "numba", "pandas", "pyogrio", "pyarrow"} & set(sys.modules)))
 print(*(t.name for t in threading.enumerate() if t is not threading.main_thread()))
 """
     done = python(code, folder)

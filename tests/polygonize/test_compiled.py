@@ -131,6 +131,14 @@ def test_what_was_compiled_before_is_not_interpreted(patience) -> None:
     assert again(2) == 6
 
 
+def test_what_is_done_sooner_than_the_compiler_has_begun_is_interpreted(patience) -> None:
+    jit()(triple)(1)
+    patience.grant(9.0, then=lambda: None, at_once=0.1)
+    again = jit(interpreted=lambda _: time.sleep(0.11))(triple)
+    assert again(2) is None
+    assert again(2) == 6
+
+
 GRID = GeoBox((9000, 8000), Affine(10, 0, 500_000, 0, -10, 5_000_000), "EPSG:32633")
 DEGREES = GeoBox((9000, 8000), Affine(1e-4, 0, 9, 0, -1e-4, 48), "EPSG:4326")
 NOWHERE = GeoBox((9000, 8000), Affine.scale(1, -1), None)
@@ -140,14 +148,14 @@ PLAIN = Tracing(geobox=GRID, nodata=OUTSIDE)
 
 @pytest.mark.parametrize(("pixels", "kept", "what"), [
     (100, False, "interpret"), (10**9, False, "compile"), (10**9, True, ""),
-    (100, True, "interpret"),  # what else was never compiled, for smooth borders
+    (100, True, "interpret"), (1_000_000, False, "interpret"), (1_000_000, True, ""),
 ])  # fmt: skip
 def test_a_small_raster_is_not_worth_compiling(patience, monkeypatch, pixels, kept, what) -> None:
     done: list[str] = []
     monkeypatch.setattr(warm, "compile_ahead", lambda *_, **__: done.append("compile"))
     monkeypatch.setattr(compiled.Kernel, "is_kept", lambda _: kept)
     warm.get_ready(pixels, print, Rehearsal(tracing=PLAIN))
-    if patience.can_afford([np.zeros(5)]):
+    if patience.can_afford([np.zeros(5)], lambda: kept):
         done.append("interpret")
     assert done == ([what] if what else [])
 
