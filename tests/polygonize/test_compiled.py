@@ -94,6 +94,13 @@ def patience(monkeypatch):
     return compiled.INTERPRETER
 
 
+def work(seconds: float) -> None:
+    """Keep the processor busy."""
+    start = time.thread_time()
+    while time.thread_time() < start + seconds:
+        pass
+
+
 COUNT = "def f(values):\n    counted.append(len(values))\n    return len(values)"
 """Numba refuses to compile this one: ``counted`` is a list of a module."""
 
@@ -115,12 +122,12 @@ def test_what_was_never_compiled_is_interpreted_while_there_is_time(patience) ->
 
 def test_time_that_is_used_up_is_not_granted_again(patience) -> None:
     ended = []
-    sleep = jit()(made_of("def f(x):\n    wait(0.02)\n    return x", wait=time.sleep))
+    slow = jit()(made_of("def f(x):\n    wait(0.02)\n    return x", wait=work))
     patience.grant(0.01, then=lambda: ended.append(True))
-    assert sleep(1) == 1
+    assert slow(1) == 1
     patience.grant(0.01, then=lambda: ended.append(False))
     with pytest.raises(Exception, match="wait"):
-        sleep(1)
+        slow(1)
     assert ended == [True]
 
 
@@ -134,7 +141,7 @@ def test_what_was_compiled_before_is_not_interpreted(patience) -> None:
 def test_what_is_done_sooner_than_the_compiler_has_begun_is_interpreted(patience) -> None:
     jit()(triple)(1)
     patience.grant(9.0, then=lambda: None, at_once=0.1)
-    again = jit(interpreted=lambda _: time.sleep(0.11))(triple)
+    again = jit(interpreted=lambda _: work(0.11))(triple)
     assert again(2) is None
     assert again(2) == 6
 
