@@ -101,7 +101,7 @@ def timed(contender: Contender, spent: list[float]) -> Contender:
 
 
 def told_threshold(source: Source, names: Sequence[str], seed: int) -> Classify:
-    """For each chip the threshold of MNDWI that fits its own labels best: the most it could have."""
+    """For each chip the threshold of MNDWI that fits its own labels best."""
     del source, names, seed
 
     def classify(chip: Chip) -> NDArray[np.int64]:
