@@ -62,6 +62,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "parts",
         "evaluate",
         "polygonization",
+        "mosaic",
         "sheet",
         "quicklook",
         "segmentation",
