@@ -60,6 +60,7 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "--resolution", type=float, metavar="R", help="side of a pixel in units of the CRS"
     )
+    parser.add_argument("--stac", action="store_true", help="also a STAC item, OUT.json")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         polygons=args.polygons or False,
         simplify=args.simplify,
         smooth=args.smooth,
+        stac=args.stac,
         overwrite=args.overwrite,
     )
     with PixelBar(quiet=args.quiet) as bar:
@@ -91,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
 
 def summary(report: MosaicReport) -> str:
     """The result for a person."""
-    lines = [f"{path}" for path in (report.raster, report.polygons) if path is not None]
+    lines = [
+        f"{path}" for path in (report.raster, report.polygons, report.item) if path is not None
+    ]
     width = max(len(name) for name in report.classes)
     for name, total in report.classes.items():
         share = total.pixels / report.valid_pixels

@@ -14,8 +14,8 @@ from odc.geo.geobox import GeoBox
 from geounet.area import pixel_size_m
 from geounet.errors import OptionError
 from geounet.mosaic.maps import ClassMap
-from geounet.mosaic.outline import TURN, bounds, outline
 from geounet.mosaic.placing import box_in
+from geounet.outline import TURN, bounds, outline
 from geounet.samegrid import same_crs
 from geounet.scene import GeoTIFFScene
 from geounet.window import Window

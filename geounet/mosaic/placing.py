@@ -13,7 +13,7 @@ from geounet.area import place
 from geounet.classes import NODATA
 from geounet.errors import SceneError
 from geounet.mosaic.maps import ClassMap
-from geounet.mosaic.outline import TURN, bounds, outline
+from geounet.outline import TURN, bounds, outline
 from geounet.samegrid import GRID_TOLERANCE, same_crs
 from geounet.scene import GeoTIFFScene
 from geounet.window import Window

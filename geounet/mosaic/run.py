@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from geounet import heap
 from geounet.errors import OptionError, SceneError
 from geounet.mosaic.grid import GridChoice, choose_grid
+from geounet.mosaic.item import mosaic_item
 from geounet.mosaic.joining import Mosaic
 from geounet.mosaic.maps import ClassMap, read_maps
 from geounet.mosaic.placing import PlacedMap
@@ -26,6 +27,7 @@ from geounet.polygonize.tolerance import parse_length
 from geounet.report import ClassTotal
 from geounet.samegrid import crs_name
 from geounet.scene import SceneInfo
+from geounet.stac import write_item
 from geounet.staging import Staging, check_outputs
 from geounet.totals import Totals
 
@@ -49,6 +51,8 @@ class MosaicOptions:
     """How far the polygons' borders may move: pixels (``1.5``) or metres (``"20m"``)."""
     smooth: bool = False
     """Whether the polygons' borders run smoothly, less than half a pixel from the pixels' edges."""
+    stac: bool = False
+    """Whether a STAC item is written beside the mosaic (``.json``)."""
     overwrite: bool = False
     """Replace outputs that exist."""
 
@@ -67,6 +71,8 @@ class MosaicReport:
     """The mosaic (GeoTIFF)."""
     polygons: Path | None
     """The polygon layer; None where it was not asked for."""
+    item: Path | None
+    """The STAC item; None where it was not asked for."""
     maps: int
     """How many maps were put together."""
     copied: int
@@ -123,7 +129,8 @@ def mosaic_maps(
     for source in sources:
         for file in source.info.files:
             paths.refuse_input(file)
-    check_outputs(paths.all, overwrite=options.overwrite)
+    item = [out.with_suffix(".json")] if options.stac else []
+    check_outputs([*paths.all, *item], overwrite=options.overwrite)
     grid = choose_grid(sources, options.grid)
     placed = [PlacedMap(source, grid) for source in sources]
     copied = sum(one.is_copied for one in placed)
@@ -146,9 +153,10 @@ def mosaic_maps(
             outputs.finish()
         staging.commit()
     seconds = time.perf_counter() - start
-    return MosaicReport(
+    report = MosaicReport(
         raster=paths.raster,
         polygons=paths.polygons,
+        item=item[0] if item else None,
         maps=len(sources),
         copied=copied,
         pixels=info.window.size,
@@ -157,6 +165,9 @@ def mosaic_maps(
         mpx_per_s=round(info.window.size / seconds / 1e6, 3),
         classes=totals.classes(),
     )
+    if options.stac:
+        write_item(out, mosaic_item(sources, out, paths.polygons, report))
+    return report
 
 
 def _paths(out: Path, options: MosaicOptions) -> OutputPaths:

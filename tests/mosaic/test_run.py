@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pyogrio
@@ -19,6 +20,7 @@ from geounet.legend import read_legend
 from geounet.mosaic import GridChoice, MosaicOptions, mosaic_maps
 from geounet.polygonization import polygonize_raster
 from geounet.scene import open_scene
+from geounet.stac import When, item_of, write_item
 from geounet_cli.main import main
 
 MODEL = {"GEOUNET_MODEL": "ice 1", "GEOUNET_MODEL_SHA256": "ab"}
@@ -173,3 +175,31 @@ def test_a_mosaic_can_be_replaced(pair, tmp_path) -> None:
         assert made.width == 112
     with pytest.raises(OptionError, match="--polygons"):
         MosaicOptions(polygons=tmp_path / "o.shp")
+
+
+def test_an_item_of_the_mosaic(pair, tmp_path) -> None:
+    """From the items of the maps, where they have one, and their times."""
+    dated = tmp_path / "S2A_MSIL2A_20230102T101010_a.tif"
+    pair[0].rename(dated)
+    write_item(pair[1], item_of(pair[1], when=When.at(datetime(2022, 1, 1, tzinfo=UTC))))
+    (tmp_path / "out").mkdir()
+    out = tmp_path / "out" / "o.tif"
+    report = mosaic_maps([dated, pair[1]], out, MosaicOptions(stac=True, polygons=True))
+    assert report.item == out.with_suffix(".json")
+    item = json.loads(report.item.read_text())
+    assert item["properties"]["start_datetime"] == "2022-01-01T00:00:00Z"
+    assert item["properties"]["end_datetime"] == "2023-01-02T10:10:10Z"
+    assert [link["href"] for link in item["links"]] == [f"../{dated.name}", "../1.json"]
+    assert set(item["assets"]) == {"classes", "polygons"}
+    counts = {
+        c["title"]: c.get("count") for c in item["assets"]["classes"]["classification:classes"]
+    }
+    assert counts["ice"] == report.classes["ice"].pixels
+    with pytest.raises(OutputError, match=r"o\.json exists"):
+        out.unlink()
+        for name in ("o.qml", "o.tif.aux.xml", "o.gpkg"):
+            (out.parent / name).unlink()
+        mosaic_maps(pair[1:], out, MosaicOptions(stac=True))
+    mosaic_maps(pair[1:], tmp_path / "p.tif", MosaicOptions(stac=True))
+    told = json.loads((tmp_path / "p.json").read_text())["properties"]
+    assert told["datetime"] == "2022-01-01T00:00:00Z"

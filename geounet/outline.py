@@ -47,12 +47,19 @@ def outline(geobox: GeoBox, crs: CRS | None, source: str) -> NDArray[np.float64]
         )
     if not crs.geographic:
         return np.stack([x, y])
-    x = np.unwrap(x, period=TURN)
-    if abs(x[-1] - x[0]) > TURN / 2:
-        return _zone(x, y)
+    ring = unrolled(x, y)
     if geobox.crs.geographic:
-        x += TURN * np.round((own[0].mean() - x.mean()) / TURN)
-    return np.stack([x, y])
+        ring[0] += TURN * np.round((own[0].mean() - ring[0].mean()) / TURN)
+    return ring
+
+
+def unrolled(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A closed ring (2, n) of longitudes and latitudes without a jump from 180 to -180.
+
+    Around a pole it is the whole of its zone.
+    """
+    x = np.unwrap(x, period=TURN)
+    return _zone(x, y) if abs(x[-1] - x[0]) > TURN / 2 else np.stack([x, y])
 
 
 def bounds(points: NDArray[np.float64]) -> tuple[float, float, float, float]:
