@@ -71,12 +71,11 @@ class PlacedMap:
         raster = self._scene.read(window.relative_to(self.window), [self._band])
         labels: NDArray[Any] = raster.data[0]
         labels[~raster.valid] = NODATA
-        found = np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
-        strange = found[~self._codes[found]]
-        if strange.size:
+        known = self._codes[labels]
+        if not known.all():
             raise SceneError(
-                f"{self.source.path} holds the code {strange[0]}, which is none of its classes"
-                f" ({self.source.classes}): reclassify it, or mend its tags"
+                f"{self.source.path} holds the code {labels[~known].min()}, which is none of its"
+                f" classes ({self.source.classes}): reclassify it, or mend its tags"
             )
         return labels
 
