@@ -22,6 +22,9 @@ _STRIP_PIXELS = 4 << 20
 _SIDES = 64
 """Into at least so many parts is a diagonal cut, so that straight sides become curves."""
 
+_STRAIGHT = 2.0**-15
+"""Share of the diagonal by which a corner may be off the line of its neighbours to be left out."""
+
 _DIGITS = 7
 """Of a degree: a centimetre."""
 
@@ -89,6 +92,7 @@ def _on_globe(ring: NDArray[np.float64]) -> Footprint | None:
         return None
     whole = shapely.make_valid(shapely.Polygon(ring.T))
     west, south, east, north = whole.bounds
+    slack = math.hypot(east - west, north - south) * _STRAIGHT
     turns = range(math.floor((west + TURN / 2) / TURN), math.ceil((east + TURN / 2) / TURN))
     pieces = []
     for turn in turns:
@@ -103,6 +107,7 @@ def _on_globe(ring: NDArray[np.float64]) -> Footprint | None:
     else:
         west, east = west - turns[0] * TURN, east - turns[-1] * TURN
     shape = pieces[0] if len(pieces) == 1 else shapely.MultiPolygon(pieces)
+    shape = shapely.simplify(shape, slack)
     shape = shapely.orient_polygons(shapely.set_precision(shape, 10.0**-_DIGITS))
     return Footprint(
         geometry=_plain(shapely.geometry.mapping(shape)),
