@@ -48,8 +48,8 @@ class GridChoice:
 def choose_grid(maps: Sequence[ClassMap], choice: GridChoice | None = None) -> GeoBox:
     """The grid on which maps are put together.
 
-    Where nothing is asked for: the CRS that most maps have, the finest resolution of any, the
-    extent of all, and the pixels of the finest map in that CRS. Of equals it is the first. In
+    Where nothing is asked for: the CRS that most maps have, or of equals the first; the finest
+    resolution of any; the pixels of the first of the finest maps in that CRS; the extent of all. In
     degrees it runs on over the antimeridian if that makes it narrower.
 
     Raises:
@@ -86,17 +86,24 @@ def _lattice(maps: Sequence[ClassMap], crs: CRS | None, resolution: float | None
     """Pixels, endless in all directions: any grid that has them."""
     if resolution is not None:
         return GeoBox((1, 1), Affine(resolution, 0, 0, 0, -resolution, 0), crs)
-    grids = [one.info.geobox for one in maps]
-    finest = min(grids, key=_size)
-    there = grids if crs is None else [g for g in grids if g.crs and same_crs(g.crs, crs)]
+    sized = [(one, _size(one.info.geobox)) for one in maps]
+    finest, size = min(sized, key=lambda pair: pair[1])
+    there = [pair for pair in sized if _is_in(pair[0].info.geobox, crs)]
     if crs is not None and not there:
-        return _rounded(min(maps, key=lambda one: _size(one.info.geobox)), crs)
-    nearest = min(there, key=_size)
-    ratio = _size(finest) / _size(nearest)
+        return _rounded(finest, crs)
+    least = min(side for _, side in there)
+    first, side = next(pair for pair in there if pair[1] <= least * (1 + _ROUNDING))
+    ratio, whole = size / side, round(side / size)
     if ratio > 1 - _ROUNDING:
-        return nearest
-    whole = round(1 / ratio)
-    return nearest.zoom_out(1 / whole if abs(whole * ratio - 1) < _ROUNDING else ratio)
+        return first.info.geobox
+    exact = abs(whole * ratio - 1) < _ROUNDING
+    return first.info.geobox.zoom_out(1 / whole if exact else ratio)
+
+
+def _is_in(geobox: GeoBox, crs: CRS | None) -> bool:
+    if geobox.crs is None or crs is None:
+        return geobox.crs is crs
+    return same_crs(geobox.crs, crs)
 
 
 def _rounded(finest: ClassMap, crs: CRS) -> GeoBox:

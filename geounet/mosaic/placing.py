@@ -47,10 +47,11 @@ class PlacedMap:
         self._codes[[*source.classes.codes, NODATA]] = True
         ring = outline(own, grid.crs, source.path)
         moved = _turned(ring, grid)
-        self.window = _same_pixels(own, grid, moved) or box_in(grid, moved).grow(1)
-        """Its place in the grid, which may lie in part or as a whole outside."""
-        self.is_copied = _same_pixels(own, grid, moved) is not None
+        same = _same_pixels(own, grid, moved)
+        self.is_copied = same is not None
         """Whether its pixels are those of the grid."""
+        self.window = same or box_in(grid, moved).grow(1)
+        """Its place in the grid, which may lie in part or as a whole outside."""
         there = None
         if not self.is_copied:
             shift = (ring - moved)[0, 0]

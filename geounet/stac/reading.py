@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,13 +46,16 @@ class StacScene:
         return DescribedScene(scene, name=self.name, notes=self.bands, hint=self.hint)
 
 
-def read_scenes(source: str | Path, *, bands: Sequence[str] = ()) -> list[StacScene]:
+def read_scenes(
+    source: str | Path, *, bands: Sequence[str] = (), warn: Callable[[str], object] = warnings.warn
+) -> list[StacScene]:
     """The scenes of a STAC Item or ItemCollection.
 
     Args:
         source: Path, or http URL.
         bands: Canonical names of the bands that will be read, of a model, say; other assets are
             left out then, and not opened. None: all whose names are known.
+        warn: Hears that the document is but a page of what a search has found.
 
     Returns:
         In the order of the document.
@@ -61,6 +65,8 @@ def read_scenes(source: str | Path, *, bands: Sequence[str] = ()) -> list[StacSc
     """
     document = Document.read(source)
     items = list(_items(document))
+    if any(link.get("rel") == "next" for link in _links(document.content)):
+        warn(f"{document.source} is one page of several, with {len(items)} items: get the others")
     names = _names(items)
     return [
         _scene(item, name, document.source, bands) for item, name in zip(items, names, strict=True)
@@ -113,8 +119,10 @@ def _scene(item: Mapping[str, Any], name: str, source: str, bands: Sequence[str]
 
 def _own(item: Mapping[str, Any]) -> str | None:
     """Where an item says that it is, if that is absolute."""
-    for link in item.get("links") or ():
-        if isinstance(link, dict) and link.get("rel") == "self":
-            href = str(link.get("href") or "")
-            return href if "://" in href else None
-    return None
+    hrefs = (str(link.get("href")) for link in _links(item) if link.get("rel") == "self")
+    return next((href for href in hrefs if "://" in href), None)
+
+
+def _links(content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    found = content.get("links")
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []

@@ -45,6 +45,16 @@ def test_the_grid_of_most_maps_at_the_finest_resolution(tmp_path) -> None:
     assert choose_grid(read_maps(paths[:2])).crs.epsg == 32634  # of equals the first
 
 
+def test_of_equally_fine_maps_the_first_gives_the_pixels(tmp_path) -> None:
+    paths = [
+        save(tmp_path / f"{i}.tif", stripes(), transform=at(10, WEST + 4e4 * i + i, NORTH))
+        for i in range(3)
+    ]
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        grid = choose_grid(read_maps([paths[i] for i in order]))
+        assert grid.affine.c % 10 == order[0]
+
+
 def test_a_finer_map_in_another_crs_gives_the_resolution(tmp_path) -> None:
     paths = [
         save(tmp_path / "a.tif", stripes(), transform=at(20)),

@@ -191,6 +191,15 @@ def test_what_is_no_catalogue(tmp_path, content, why) -> None:
     assert len(str(caught.value).splitlines()) == 1
 
 
+def test_a_page_of_several_is_told(read) -> None:
+    page = {"type": "FeatureCollection", "features": [naip()]}
+    with pytest.warns(UserWarning, match=r"is one page of several, with 1 items: get the others"):
+        read({**page, "links": [{"rel": "next", "href": "https://c.example/search?page=2"}]})
+    heard: list[str] = []
+    read({**page, "links": [{"rel": "self", "href": "x"}, 7]}, warn=heard.append)
+    assert not heard
+
+
 def test_a_band_that_is_missing_is_told(read) -> None:
     with pytest.raises(BandError, match=r"item S1A_IW_GRDH: the model needs blue"):
         read(sentinel1(), bands=("blue",))
