@@ -54,7 +54,7 @@ def read_scenes(
     Args:
         source: Path, or http URL.
         bands: Canonical names of the bands that will be read, of a model, say; other assets are
-            left out then, and not opened. None: all whose names are known.
+            left out then, and not opened. Without any: all whose names are known.
         warn: Hears that the document is but a page of what a search has found.
 
     Returns:
@@ -87,6 +87,8 @@ def _items(document: Document) -> Iterator[dict[str, Any]]:
             raise SceneError(
                 f"{source}: feature {number} has no assets, so it is no item: {_REMEDY}"
             )
+        if not isinstance(item.get("properties") or {}, dict):
+            raise SceneError(f"{source}: feature {number} has properties of no kind: {_REMEDY}")
         yield item
 
 

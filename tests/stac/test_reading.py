@@ -174,13 +174,14 @@ def test_links_are_relative_to_where_the_item_says_it_is(read) -> None:
         ('{"type": "FeatureCollection", "features": []}', "has no items: widen the search"),
         ('{"type": "FeatureCollection", "features": [{}]}', "feature 1 has no assets, so it is no"),
         ('{"type": "FeatureCollection", "features": 7}', "of type FeatureCollection"),
+        ('{"type": "Feature", "assets": {}, "properties": "x"}', "properties of no kind"),
         (
             json.dumps(item("x", None, thumbnail={"href": "a.png", "type": "image/png"})),
             r"item x has no asset with bands of known names \(assets: thumbnail\)",
         ),
         (json.dumps(item("x")), r"item x has no asset with bands of known names \(assets: none\)"),
     ],
-    ids=range(9),
+    ids=range(10),
 )
 def test_what_is_no_catalogue(tmp_path, content, why) -> None:
     path = tmp_path / "x.json"
