@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from geounet.errors import GeounetError
     from geounet.facade import segment
     from geounet.models import bundled_models, load_model
+    from geounet.mosaic import mosaic_maps
     from geounet.polygonization import polygonize_raster
     from geounet.report import SegmentReport
     from geounet.scene import open_scene
@@ -24,6 +25,7 @@ __all__ = [
     "bundled_models",
     "load_bundle",
     "load_model",
+    "mosaic_maps",
     "open_scene",
     "polygonize_raster",
     "save_bundle",
@@ -36,6 +38,7 @@ _HOMES = {
     "bundled_models": "geounet.models",
     "load_bundle": "geounet.bundle",
     "load_model": "geounet.models",
+    "mosaic_maps": "geounet.mosaic",
     "open_scene": "geounet.scene",
     "polygonize_raster": "geounet.polygonization",
     "save_bundle": "geounet.bundle",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -29,6 +29,12 @@ from geounet.writer import RasterLayout, StripWriter, lost_crs
 
 if TYPE_CHECKING:
     from geounet.layer import ClassPolygons
+
+MODEL_TAG = "GEOUNET_MODEL"
+"""Dataset tag of a class map: name and version of the model."""
+
+SHA256_TAG = "GEOUNET_MODEL_SHA256"
+"""Dataset tag of a class map: hash of the model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +85,21 @@ def _quietly(_text: str) -> None:
     """Tell nobody."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapKind:
+    """What a class map shows, and what made it."""
+
+    classes: ClassScheme
+    """Its classes."""
+    tags: Mapping[str, str]
+    """Dataset tags."""
+
+    @classmethod
+    def of_model(cls, bundle: Bundle) -> MapKind:
+        """The maps that a model makes."""
+        return cls(classes=bundle.spec.classes, tags=provenance(bundle))
+
+
 class Outputs:
     """Takes strips top to bottom and writes every output of a run under temporary names.
 
@@ -91,15 +112,15 @@ class Outputs:
         paths: OutputPaths,
         staging: Staging,
         scene: SceneInfo,
-        bundle: Bundle,
+        kind: MapKind,
         *,
         simplify: str | float | None = None,
         smooth: bool = False,
         say: Callable[[str], object] = _quietly,
     ) -> None:
         self._simplify, self._smooth, self._say = simplify, smooth, say
-        self._paths, self._staging, self._scene, self._bundle = paths, staging, scene, bundle
-        self._scheme = bundle.spec.classes
+        self._paths, self._staging, self._scene, self._kind = paths, staging, scene, kind
+        self._scheme = kind.classes
         # staged in the order in which they are to appear
         self._sidecars = self._stage_sidecars(lost_crs(scene.geobox))
         with contextlib.ExitStack() as opened:
@@ -194,7 +215,7 @@ class Outputs:
             description="class" if classes else "confidence (percent)",
             resampling="MODE" if classes else "AVERAGE",
             scheme=self._scheme if classes else None,
-            tags=provenance(self._bundle),
+            tags=self._kind.tags,
         )
         writer = StripWriter(self._staging.stage(final), self._staging.scratch(final), layout)
         opened.callback(writer.abort)
@@ -218,8 +239,8 @@ def provenance(bundle: Bundle) -> dict[str, str]:
     """Dataset tags that say what made a raster."""
     return {
         "GEOUNET_VERSION": version("geounet"),
-        "GEOUNET_MODEL": f"{bundle.spec.name} {bundle.spec.version}",
-        "GEOUNET_MODEL_SHA256": bundle.sha256,
+        MODEL_TAG: f"{bundle.spec.name} {bundle.spec.version}",
+        SHA256_TAG: bundle.sha256,
         "GEOUNET_CLASSES": classes_json(bundle.spec.classes),
     }
 

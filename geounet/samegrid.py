@@ -30,10 +30,10 @@ def check_same_grid(pred: SceneInfo, labels: SceneInfo) -> None:
     if not (pred.georeferenced and labels.georeferenced):
         return  # nothing to compare; equal shapes must do
     ours, theirs = pred.geobox.crs, labels.geobox.crs
-    if ours is not None and theirs is not None and not _same_crs(ours, theirs):
+    if ours is not None and theirs is not None and not same_crs(ours, theirs):
         raise SceneError(
-            f"the grids differ: {labels.source} is in {_name(theirs)}, {pred.source}"
-            f" in {_name(ours)}: {_warp(pred, labels)}"
+            f"the grids differ: {labels.source} is in {crs_name(theirs)}, {pred.source}"
+            f" in {crs_name(ours)}: {_warp(pred, labels)}"
         )
     shift = _largest_shift(pred.geobox, labels.geobox)
     if shift > GRID_TOLERANCE:
@@ -44,11 +44,13 @@ def check_same_grid(pred: SceneInfo, labels: SceneInfo) -> None:
         )
 
 
-def _same_crs(one: CRS, other: CRS) -> bool:
+def same_crs(one: CRS, other: CRS) -> bool:
+    """Whether two are one, whatever the order of their axes."""
     return one == other or one.proj.equals(other.proj, ignore_axis_order=True)
 
 
-def _name(crs: CRS) -> str:
+def crs_name(crs: CRS) -> str:
+    """``EPSG:32633``, or what it is called where it has no code."""
     return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)
 
 

@@ -24,7 +24,7 @@ from geounet.fingerprint import fingerprint
 from geounet.fit import Fit
 from geounet.labels import labels_array
 from geounet.options import Progress, SegmentOptions
-from geounet.outputs import OutputPaths, Outputs
+from geounet.outputs import MapKind, OutputPaths, Outputs
 from geounet.parts import Kept, Nowhere, Parts, was_committing
 from geounet.pipeline import Ahead, Behind
 from geounet.report import SegmentReport
@@ -83,8 +83,8 @@ def run_segment(
             staging = stack.enter_context(Staging())
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
             with Outputs(
-                paths, staging, fit.scene.info, bundle, simplify=options.simplify,
-                smooth=options.smooth, say=say,
+                paths, staging, fit.scene.info, MapKind.of_model(bundle),
+                simplify=options.simplify, smooth=options.smooth, say=say,
             ) as outputs:  # fmt: skip
                 sinks = [kept.keep, totals.add, outputs.write]
                 _drive(run, sinks, progress, lambda: warn_of_place(fit, bundle, warn), kept)

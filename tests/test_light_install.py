@@ -86,6 +86,7 @@ def test_a_scene_is_segmented(folder, segmented) -> None:
         ("quicklook", "flood_s1.tif", "flood.tif", "flood.png"),
         ("evaluate", "flood.tif", "flood_s1_truth.tif"),
         ("polygonize", "flood.tif", "again.gpkg"),
+        ("mosaic", "flood.tif", "-o", "mosaic.tif", "--stac"),
     ],
     ids=" ".join,
 )

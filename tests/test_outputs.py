@@ -25,7 +25,7 @@ from geounet.cog import BlockStore
 from geounet.errors import OutputError
 from geounet.legend import read_legend
 from geounet.options import SegmentOptions
-from geounet.outputs import OutputPaths, Outputs, classes_json, provenance
+from geounet.outputs import MapKind, OutputPaths, Outputs, classes_json, provenance
 from geounet.polygonize import StripPolygonizer, layer_name
 from geounet.polygonize.areas import ArcAreas
 from geounet.polygonize.layers.gpkg import GeoPackage
@@ -71,7 +71,8 @@ def strips(step: int = 32):
 
 def run(paths, bundle, info=None, step: int = 32, **options) -> None:
     with Staging() as staging:
-        with Outputs(paths, staging, info or info_of(), bundle, **options) as outputs:
+        kind = MapKind.of_model(bundle)
+        with Outputs(paths, staging, info or info_of(), kind, **options) as outputs:
             for strip in strips(step):
                 outputs.write(strip)
             outputs.finish()

@@ -18,7 +18,7 @@ from scipy import ndimage
 from geounet.bundle import load_bundle
 from geounet.classes import NODATA, ClassDef, ClassScheme
 from geounet.options import SegmentOptions
-from geounet.outputs import OutputPaths, Outputs
+from geounet.outputs import MapKind, OutputPaths, Outputs
 from geounet.scene import MemoryScene
 from geounet.spec import ModelSpec
 from geounet.staging import Staging
@@ -125,7 +125,7 @@ def write(folder: Path, grid: GeoBox, *, placed: bool) -> None:
     paths = OutputPaths.of(scene, "x", SegmentOptions(out=folder / "map.tif"))
     window = Window(row_off=0, col_off=0, height=SHAPE[0], width=SHAPE[1])
     with Staging() as staging:
-        with Outputs(paths, staging, scene, bundle) as outputs:
+        with Outputs(paths, staging, scene, MapKind.of_model(bundle)) as outputs:
             outputs.write(Strip(window=window, labels=LABELS, confidence=None))
             outputs.finish()
         staging.commit()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,10 +14,17 @@ import numpy as np
 import pytest
 import rasterio
 import shapely.geometry
+from affine import Affine
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(sh|python)\n(.*?)```", README, re.DOTALL)
+CLASSES = json.dumps(
+    [
+        {"code": 0, "name": "land", "color": "#d9d2c3"},
+        {"code": 1, "name": "water", "color": "#1f78b4"},
+    ]
+)
 MADE = ("make demo", "make test")
 """Run by ``.ci/run`` itself: a test that ran the tests would never end."""
 
@@ -42,11 +50,26 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         out.descriptions, out.scales = names, scales
     with rasterio.open(folder / "unnamed.tif", "w", **profile) as out:
         out.write(data)
+    item = stac_item(names)
+    (folder / "items.json").write_text(json.dumps(item), encoding="utf-8")
+    for name, west in (("west", 0), ("east", 100)):
+        corner = profile["transform"] @ Affine.translation(west, 0)
+        label_profile.update(width=156, transform=corner)
+        with rasterio.open(folder / f"{name}.tif", "w", **label_profile) as out:
+            out.write(labels[:, west : west + 156], 1)
+            out.update_tags(GEOUNET_CLASSES=CLASSES)
     profile.update(count=1)
     for band, values in enumerate(data, start=1):
         with rasterio.open(folder / f"LC08_B{band}.TIF", "w", **profile) as out:
             out.write(values, 1)
     return folder
+
+
+def stac_item(names) -> dict[str, object]:
+    """An ItemCollection of one scene."""
+    image = {"href": "scene.tif", "bands": [{"name": name} for name in names]}
+    feature = {"type": "Feature", "id": "river", "assets": {"image": image}}
+    return {"type": "FeatureCollection", "features": [feature]}
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +164,7 @@ def test_commands_that_train(drawn: Path) -> None:
 @pytest.mark.parametrize(
     "code",
     [text for language, text in BLOCKS if language == "python"],
-    ids=["files", "xarray", "dask"],
+    ids=["stac", "files", "xarray", "dask"],
 )
 def test_python(code: str, folder: Path) -> None:
     done = subprocess.run(

@@ -11,7 +11,17 @@ from typing import NoReturn
 
 from geounet import __version__
 from geounet.errors import GeounetError
-from geounet_cli import compare, evaluate, info, models, polygonize, quicklook, segment, train
+from geounet_cli import (
+    compare,
+    evaluate,
+    info,
+    models,
+    mosaic,
+    polygonize,
+    quicklook,
+    segment,
+    train,
+)
 from geounet_cli.exits import EXIT_INTERRUPTED, EXIT_REFUSED
 from geounet_cli.quiet import silence_gdal
 
@@ -58,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-V", "--version", action="version", version=f"geounet {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for verb in (segment, polygonize, info, models, evaluate, quicklook, train, compare):
+    for verb in (segment, polygonize, mosaic, info, models, evaluate, quicklook, train, compare):
         verb.add_parser(verbs)
     return parser
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from geounet.bands.match import lacking_bands, match_bands, parse_band_option
+from geounet.bands.match import lacking_bands, match_bands, parse_band_option, sensors_in
 from geounet.bands.names import (
     COMMON_NAMES,
     GRAY,
@@ -27,4 +27,5 @@ __all__ = [
     "parse_band_option",
     "placeholder",
     "placeholder_in",
+    "sensors_in",
 ]

@@ -244,10 +244,10 @@ def _numbers(texts: Sequence[str]) -> dict[str, list[int]]:
 
 def _possible_sensors(numbers: Mapping[str, list[int]], hint: str) -> list[str]:
     """Sensors that have all of the numbers, and are named where any is."""
-    return [s for s in _hinted(hint) or SENSORS if set(numbers) <= set(SENSORS[s])]
+    return [s for s in sensors_in(hint) or SENSORS if set(numbers) <= set(SENSORS[s])]
 
 
-def _hinted(hint: str) -> list[str]:
+def sensors_in(hint: str) -> list[str]:
     """The sensors named in the first line that names any."""
     for line in hint.splitlines():
         if named := [sensor for sensor, pattern in _HINTS.items() if pattern.search(line)]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union
 
 from geounet.errors import SceneError
+from geounet.scene.described import BandNote, DescribedScene
 from geounet.scene.geotiff import GeoTIFFScene
 from geounet.scene.memory import MemoryScene
 from geounet.scene.port import SceneBand, SceneInfo, SceneReader
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 __all__ = [
+    "BandNote",
+    "DescribedScene",
     "GeoTIFFScene",
     "MemoryScene",
     "SceneBand",
@@ -68,7 +71,7 @@ def narrow(
         pixel_size: Smallest and largest in metres; files of several resolutions meet in there.
             None: on the finest grid.
     """
-    if isinstance(scene, StackScene):
+    if isinstance(scene, (StackScene, DescribedScene)) and scene.is_stack:
         return scene.only(bands, pixel_size), tuple(range(1, len(bands) + 1))
     return scene, tuple(bands)
 

@@ -51,24 +51,27 @@ class GeoTIFFScene:
         path: Anything GDAL opens.
         grid: Resample onto this grid while reading: bilinear, or the mean where its pixels are
             larger; None: the file's own.
+        nearest: Take the nearest pixel instead, as codes of classes need it.
 
     Raises:
         SceneError: Missing, unreadable, without bands, complex, or placed by control points only.
     """
 
-    def __init__(self, path: str | Path, *, grid: GeoBox | None = None) -> None:
+    def __init__(
+        self, path: str | Path, *, grid: GeoBox | None = None, nearest: bool = False
+    ) -> None:
         self._path = str(path)
-        self._grid = grid
+        self._grid, self._nearest = grid, nearest
         self._local = threading.local()
         self._handles: list[Any] = []
         self._masks: Any = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self._path, "grid": self._grid}
+        return {"path": self._path, "grid": self._grid, "nearest": self._nearest}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["path"], grid=state["grid"])  # type: ignore[misc]
+        self.__init__(**state)  # type: ignore[misc]
 
     def __repr__(self) -> str:
         return f"GeoTIFFScene({self._path!r})"
@@ -87,6 +90,11 @@ class GeoTIFFScene:
                 hint=_hint(self._path, dataset.tags()),
                 files=tuple(dataset.files),
             )
+
+    def tags(self) -> dict[str, str]:
+        """Dataset tags of the file."""
+        with self._dataset() as dataset:
+            return dict(dataset.tags())
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:
         """Stored values and validity of ``bands`` in ``window``."""
@@ -162,7 +170,9 @@ class GeoTIFFScene:
         try:
             _refuse_unusable(dataset, self._path)
             self._refuse_changed(dataset)
-            return dataset if self._grid is None else _warped(dataset, self._grid, self._path)
+            if self._grid is None:
+                return dataset
+            return _warped(dataset, self._grid, self._path, nearest=self._nearest)
         except BaseException:
             dataset.close()
             raise
@@ -191,9 +201,11 @@ def _gdal_path(path: str) -> str:
     return f"/vsi{'zip' if found['zip'] else 'tar'}/{found['archive']}/{found['member']}"
 
 
-def _warped(dataset: Any, grid: GeoBox, path: str) -> _Warped:
+def _warped(dataset: Any, grid: GeoBox, path: str, *, nearest: bool) -> _Warped:
     try:
-        return _Warped(dataset, grid, _geobox(dataset, path))
+        coarser = is_coarser(grid, _geobox(dataset, path))
+        smooth = Resampling.average if coarser else Resampling.bilinear
+        return _Warped(dataset, grid, Resampling.nearest if nearest else smooth)
     except SceneError:
         raise
     except Exception as error:  # rasterio passes on what GDAL and PROJ raise, of many kinds
@@ -209,7 +221,7 @@ class _Warped(WarpedVRT):  # type: ignore[misc]
     Law (window): a part that is read is that part of the whole.
     """
 
-    def __init__(self, dataset: Any, grid: GeoBox, own: GeoBox) -> None:
+    def __init__(self, dataset: Any, grid: GeoBox, resampling: Resampling) -> None:
         # Without a CRS both grids count in the same units, and any CRS says so to GDAL.
         crs = _SOME_CRS if grid.crs is None else grid.crs.to_wkt()
         super().__init__(
@@ -219,7 +231,7 @@ class _Warped(WarpedVRT):  # type: ignore[misc]
             transform=grid.affine,
             height=grid.shape[0],
             width=grid.shape[1],
-            resampling=Resampling.average if is_coarser(grid, own) else Resampling.bilinear,
+            resampling=resampling,
             src_nodata=dataset.nodata,
             # Pixels outside the file are invalid, not 0. And with a second band GDAL computes fixed
             # blocks; alone, a band is computed for the window that is asked for, and differs:

@@ -59,6 +59,9 @@ class StackScene:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
+    is_stack = True
+    """Whether each band has a file of its own, so that some can be left out."""
+
     def only(self, bands: Sequence[int], pixel_size: tuple[float, float] | None) -> StackScene:
         """The scene of just these bands (1-based), on its own grid if one was given to it.
 
