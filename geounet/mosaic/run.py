@@ -28,7 +28,7 @@ from geounet.report import ClassTotal
 from geounet.samegrid import crs_name
 from geounet.scene import SceneInfo
 from geounet.stac import write_item
-from geounet.staging import Staging, check_outputs
+from geounet.staging import Staging, check_outputs, refuse_inputs
 from geounet.totals import Totals
 
 Say = Callable[[str], object]
@@ -126,11 +126,11 @@ def mosaic_maps(
     heap.give_back_large()
     sources = read_maps(maps)
     paths = _paths(out, options)
-    for source in sources:
-        for file in source.info.files:
-            paths.refuse_input(file)
-    item = [out.with_suffix(".json")] if options.stac else []
-    check_outputs([*paths.all, *item], overwrite=options.overwrite)
+    item = out.with_suffix(".json") if options.stac else None
+    written = [*paths.all, *([item] if item else [])]
+    files = [file for source in sources for file in source.info.files]
+    refuse_inputs(written, files, "one of the maps")
+    check_outputs(written, overwrite=options.overwrite)
     grid = choose_grid(sources, options.grid)
     placed = [PlacedMap(source, grid) for source in sources]
     copied = sum(one.is_copied for one in placed)
@@ -156,7 +156,7 @@ def mosaic_maps(
     report = MosaicReport(
         raster=paths.raster,
         polygons=paths.polygons,
-        item=item[0] if item else None,
+        item=item,
         maps=len(sources),
         copied=copied,
         pixels=info.window.size,

@@ -118,7 +118,7 @@ def test_what_a_person_hears(pair, tmp_path, capsys) -> None:
 @pytest.mark.parametrize(
     ("argv", "why"),
     [
-        (["0.tif", "-o", "0.tif", "--overwrite"], "0.tif is the scene itself"),
+        (["0.tif", "-o", "0.tif", "--overwrite"], "0.tif is one of the maps itself"),
         (["0.tif", "-o", "1.tif"], "1.tif exists: pass --overwrite"),
         (["0.tif", "-o", "o.png"], "-o o.png: the mosaic is a GeoTIFF: end it in .tif"),
         (["0.tif", "-o", "o.tif", "--polygons", "o.shp"], "o.shp"),
