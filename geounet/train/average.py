@@ -21,7 +21,7 @@ class LateAverage(WeightAveraging):  # type: ignore[misc]
 
     def __init__(self, decay: float, total_steps: int) -> None:
         # Lightning's EMAWeightAveraging goes through the tensors one by one
-        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
         self._first = total_steps // 2
 
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:

@@ -29,7 +29,7 @@ class RandomMove(ka.RandomAffine):  # type: ignore[misc]
         return turned or bool(how.degrees) or how.scale != (1.0, 1.0)
 
     def generate_parameters(self, batch_shape: tuple[int, ...]) -> dict[str, Tensor]:
-        """kornia's parameters: ``angle`` (batch,) in degrees, ``scale`` (batch, 2) in x and y."""
+        """Kornia's parameters: ``angle`` (batch,) in degrees, ``scale`` (batch, 2) in x and y."""
         how, n = self.how, batch_shape[0]
         params: dict[str, Tensor] = super().generate_parameters(batch_shape)
         device = params["angle"].device

@@ -126,7 +126,8 @@ def test_a_limit_is_kept_and_what_was_done_is_said(made_up, recipe):
 
 def test_a_limit_that_nothing_keeps(made_up, recipe):
     run = Run(device="cpu", limit_memory=1000)
-    with pytest.raises(OptionError, match=r"2 minibatches a step takes [\d.]+ MiB .* no less will do"):
+    match = r"2 minibatches a step takes [\d.]+ MiB .* no less will do"
+    with pytest.raises(OptionError, match=match):
         fit(recipe, made_up, TRAINING, 0, run=run)
 
 
