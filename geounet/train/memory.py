@@ -98,18 +98,19 @@ def fitting(
     lines = []
     for plan in plans:
         taken = step_memory(module, plan, batch, device)
-        lines.append(f"a step in {plan} takes {_size(taken)} of {_size(limit)}")
+        lines.append(f"a step in {plan} takes {size_text(taken)} of {size_text(limit)}")
         if taken <= limit:
             return plan, lines
     raise OptionError(
-        f"memory limit {_size(limit)}: {lines[-1]}, and no less will do: raise the limit,"
+        f"memory limit {size_text(limit)}: {lines[-1]}, and no less will do: raise the limit,"
         " or make patches or the network smaller"
     )
 
 
-def _size(count: int) -> str:
+def size_text(count: int) -> str:
+    """Bytes as text: ``80 MiB``, ``1.50 GiB``."""
     mib = count / _MIB
-    return f"{mib / 1024:.2f} GiB" if mib >= 1024 else f"{mib:.3g} MiB"
+    return f"{mib / 1024:.2f} GiB" if mib >= 1024 else f"{mib:.4g} MiB"
 
 
 def free_memory(device: torch.device) -> int:
