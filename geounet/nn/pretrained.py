@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os.path
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +143,8 @@ def _from_smp(encoder: str, name: str) -> dict[str, Tensor]:
             " name of torchgeo such as ResNet18_Weights.SENTINEL2_ALL_MOCO, or a file"
         )
     try:
-        fetched = smp.encoders.get_encoder(encoder, weights=True if timm else name)
+        with _hub_hushed():
+            fetched = smp.encoders.get_encoder(encoder, weights=True if timm else name)
     except Exception as error:  # each of the libraries below it has errors of its own
         raise ModelError(_unfetched(name, encoder, error)) from error
     state: dict[str, Tensor] = fetched.state_dict()
@@ -170,7 +173,21 @@ def _from_torchgeo(name: str) -> dict[str, Tensor]:
     return state
 
 
-def _unfetched(name: str, where: str, error: Exception) -> str:
+@contextmanager
+def _hub_hushed() -> Iterator[None]:
+    """Without two lines of the Hugging Face hub for each of its attempts; the error says why."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _unfetched(name: str, where: str, error: BaseException) -> str:
+    while error.__cause__:  # what the libraries above it say is that there was an error
+        error = error.__cause__
     line = " ".join(str(error).split())[:120] or type(error).__name__
     return (
         f"the encoder weights {name!r} ({where}) cannot be fetched ({line}): without a network,"

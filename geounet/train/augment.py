@@ -10,6 +10,7 @@ from kornia.constants import DataKey, Resample
 from torch import Tensor, nn
 
 from geounet.bands import BandSpec
+from geounet.train.move import RandomMove
 from geounet.train.recipe import Augmentation
 from geounet.train.source import IGNORE
 
@@ -56,6 +57,7 @@ class Augment(nn.Module):
             if (moves := _moves(how))
             else None  # kornia refuses an empty sequence
         )
+        self.tints = nn.Sequential(*_tints(how))
 
     @torch.no_grad()
     def forward(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,6 +77,7 @@ class Augment(nn.Module):
         carried = torch.cat([label.float(), valid.float()], dim=1)
         if self.moves is not None:
             x, carried = self.moves(x, carried)
+        x = self.tints(x)
         label, valid = carried[:, 0].round().long(), carried[:, 1:2] > 0.5
         x = self._silence(x) * valid
         return x, label + IGNORE
@@ -117,26 +120,25 @@ class Augment(nn.Module):
 
 
 def _moves(how: Augmentation) -> list[Any]:
-    moves: list[Any] = []
-    if how.flip_horizontal:
-        moves.append(ka.RandomHorizontalFlip(p=0.5))
-    if how.flip_vertical:
-        moves.append(ka.RandomVerticalFlip(p=0.5))
-    if how.quarter_turns:
-        moves.append(ka.RandomRotation90(times=(0, 3), p=1.0))
-    if how.degrees or how.scale != (1.0, 1.0):
-        moves.append(ka.RandomAffine(degrees=how.degrees, scale=how.scale, p=how.warp_share))
-    if how.brightness:
-        span = (1 - how.brightness, 1 + how.brightness)
-        moves.append(ka.RandomBrightness(span, clip_output=False, p=0.5))
-    if how.contrast:
-        span = (1 - how.contrast, 1 + how.contrast)
-        moves.append(ka.RandomContrast(span, clip_output=False, p=0.5))
-    if how.noise:
-        moves.append(ka.RandomGaussianNoise(std=how.noise, p=0.5))
+    """What changes the label, too."""
+    moves: list[Any] = [RandomMove(how)] if RandomMove.is_asked(how) else []
     if how.holes:
         moves.append(ka.RandomErasing(scale=(0.02, 0.2), p=how.holes))
     return moves
+
+
+def _tints(how: Augmentation) -> list[Any]:
+    """What changes values only."""
+    tints: list[Any] = []
+    if how.brightness:
+        span = (1 - how.brightness, 1 + how.brightness)
+        tints.append(ka.RandomBrightness(span, clip_output=False, p=0.5))
+    if how.contrast:
+        span = (1 - how.contrast, 1 + how.contrast)
+        tints.append(ka.RandomContrast(span, clip_output=False, p=0.5))
+    if how.noise:
+        tints.append(ka.RandomGaussianNoise(std=how.noise, p=0.5))
+    return tints
 
 
 def _normal(like: Tensor, batch: int, bands: int) -> Tensor:

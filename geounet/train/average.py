@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
-class LateAverage(EMAWeightAveraging):  # type: ignore[misc]
+class LateAverage(WeightAveraging):  # type: ignore[misc]
     """Averages over the second half; until then there is no average, and none is validated.
 
     Averaging from the start would keep a share of the random weights. (Lightning's own validates,
@@ -19,7 +20,14 @@ class LateAverage(EMAWeightAveraging):  # type: ignore[misc]
     """
 
     def __init__(self, decay: float, total_steps: int) -> None:
-        super().__init__(decay=decay, update_starting_at_step=total_steps // 2)
+        # Lightning's EMAWeightAveraging goes through the tensors one by one
+        super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+        self._first = total_steps // 2
+
+    def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
+        """After each step of the second half."""
+        del epoch_idx
+        return step_idx is not None and step_idx >= self._first
 
     @property
     def begun(self) -> bool:

@@ -26,7 +26,7 @@ from geounet.train.module import SegmentationModule
 from geounet.train.norms import freeze
 from geounet.train.recompute import recomputed
 
-_GIB = 1 << 30
+_MIB = 1 << 20
 _TRIAL = (2, 4)  # patches: a step's memory is a straight line over them
 
 
@@ -98,13 +98,19 @@ def fitting(
     lines = []
     for plan in plans:
         taken = step_memory(module, plan, batch, device)
-        lines.append(f"a step in {plan} takes {taken / _GIB:.2f} GiB of {limit / _GIB:.2f}")
+        lines.append(f"a step in {plan} takes {size_text(taken)} of {size_text(limit)}")
         if taken <= limit:
             return plan, lines
     raise OptionError(
-        f"memory limit {limit / _GIB:.2f} GiB: {lines[-1]}, and no less will do: raise the limit,"
+        f"memory limit {size_text(limit)}: {lines[-1]}, and no less will do: raise the limit,"
         " or make patches or the network smaller"
     )
+
+
+def size_text(count: int) -> str:
+    """Bytes as text: ``80 MiB``, ``1.50 GiB``."""
+    mib = count / _MIB
+    return f"{mib / 1024:.2f} GiB" if mib >= 1024 else f"{mib:.4g} MiB"
 
 
 def free_memory(device: torch.device) -> int:

@@ -89,7 +89,10 @@ def _scheme(entries: Iterable[tuple[Any, Any]], where: str) -> ClassScheme:
         color = value.get("color") if isinstance(value, Mapping) else None
         chosen = str(color).lower() if color else _color(str(name), [c.color for c in classes])
         classes.append(ClassDef(code=int(str(code)), name=str(name), color=chosen))
-    return ClassScheme(classes=tuple(classes))
+    try:
+        return ClassScheme(classes=tuple(classes))
+    except OptionError as error:
+        raise OptionError(f"{where}: {error}: {_WRITE}") from error
 
 
 def _color(name: str, taken: list[str]) -> str:

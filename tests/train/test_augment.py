@@ -167,3 +167,47 @@ def test_brightness_and_contrast_are_around_the_mean_of_the_training_part():
         Augmentation(contrast=1.5)
     with pytest.raises(OptionError, match="zoom"):
         Augmentation(scale=(1.2, 0.8))
+
+
+def positions(image, mask):
+    """The image and its label in each of the eight positions of a square."""
+    for k in range(4):
+        turned = torch.rot90(image, k, (1, 2)), torch.rot90(mask, k, (0, 1))
+        yield turned
+        yield turned[0].flip(2), turned[1].flip(1)
+
+
+@pytest.mark.parametrize(
+    ("how", "reached"),
+    [
+        (Augmentation(), 8),
+        (Augmentation(flip_horizontal=False, flip_vertical=False), 4),
+        (Augmentation(quarter_turns=False), 4),
+        (Augmentation(quarter_turns=False, flip_vertical=False), 2),
+    ],
+)
+@pytest.mark.parametrize("size", [32, 33])
+def test_positions_of_a_square_are_equally_likely_and_exact(how, reached, size):
+    torch.manual_seed(3)
+    image, mask = torch.randn(2, size, size) - 14, torch.randint(IGNORE, 3, (size, size))
+    n = 400
+    x, label = plain(how)(image.expand(n, -1, -1, -1), mask.expand(n, -1, -1))
+    still = Normalize(BANDS, CLIP)(image[None])[0]
+    found = []
+    for moved, its_label in positions(still, mask):
+        same = (x - moved).abs().flatten(1).amax(1) < 1e-4
+        assert (label[same] == its_label).all()
+        found.append(int(same.sum()))
+    assert sum(found) == n
+    counts = [count for count in found if count]
+    assert len(counts) == reached
+    assert max(abs(count - n / reached) for count in counts) < 4 * (n / reached) ** 0.5
+
+
+def test_only_the_asked_share_is_warped():
+    torch.manual_seed(3)
+    image = torch.full((400, 2, 32, 32), -14.0)
+    mask = torch.zeros(400, 32, 32, dtype=torch.long)
+    _, label = plain(Augmentation(degrees=15, scale=(0.8, 0.8), warp_share=0.25))(image, mask)
+    warped = (label == IGNORE).flatten(1).any(1)  # smaller, so something comes from outside
+    assert 0.15 < warped.float().mean() < 0.35

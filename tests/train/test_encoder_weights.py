@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging.handlers
 import pickle
 
 import pytest
@@ -147,11 +148,21 @@ def test_without_a_network_there_is_one_clear_line(monkeypatch, weights):
     import segmentation_models_pytorch as smp
     from torchgeo.models import ResNet18_Weights
 
+    told = logging.handlers.BufferingHandler(9)
+    hub = logging.getLogger("huggingface_hub")
+    monkeypatch.setattr(hub, "handlers", [told])
+
     def offline(*_args, **_options):
-        raise OSError("Temporary failure in\nname resolution")
+        logging.getLogger("huggingface_hub.utils").warning("Retrying in 1s [Retry 1/5].")
+        cause = OSError("Temporary failure in\nname resolution")
+        raise ValueError("An error happened") from cause
 
     monkeypatch.setattr(ResNet18_Weights, "get_state_dict", offline)
     monkeypatch.setattr(smp.encoders, "get_encoder", offline)
     match = r"cannot be fetched \(Temporary failure in name resolution\): without a network, down"
     with pytest.raises(ModelError, match=match):
         encoder_of("unet-resnet18", 3, weights)
+    if weights == "imagenet":
+        assert not told.buffer
+    hub.warning("the hub is heard again")
+    assert told.buffer

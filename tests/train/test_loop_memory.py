@@ -15,7 +15,14 @@ from geounet.spec import ArchSpec
 from geounet.train.augment import Augment, Normalize
 from geounet.train.fit import fit
 from geounet.train.loss import SegmentationLoss
-from geounet.train.memory import LiveBytes, Plan, free_memory, ladder, step_memory
+from geounet.train.memory import (
+    LiveBytes,
+    Plan,
+    free_memory,
+    ladder,
+    size_text,
+    step_memory,
+)
 from geounet.train.module import SegmentationModule
 from geounet.train.norms import batch_norms
 from geounet.train.recompute import blocks, recomputed
@@ -126,8 +133,17 @@ def test_a_limit_is_kept_and_what_was_done_is_said(made_up, recipe):
 
 def test_a_limit_that_nothing_keeps(made_up, recipe):
     run = Run(device="cpu", limit_memory=1000)
-    with pytest.raises(OptionError, match=r"2 minibatches a step takes .* no less will do"):
+    match = r"2 minibatches a step takes [\d.]+ MiB .* no less will do"
+    with pytest.raises(OptionError, match=match):
         fit(recipe, made_up, TRAINING, 0, run=run)
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(1 << 19, "0.5 MiB"), ((1 << 30) - 1, "1024 MiB"), (3 << 29, "1.50 GiB")],
+)
+def test_sizes_as_text(count, told):
+    assert size_text(count) == told
 
 
 def test_out_of_memory_goes_down_the_ladder(made_up, recipe, monkeypatch):

@@ -264,8 +264,8 @@ def test_every_class_has_a_colour_of_its_own():
     [
         ("classes.txt", "no such file"),
         ("a=0,b", "has the code"),
-        ("a=0", "at least 2"),
-        ("a=0,b=0", "code appears twice"),
+        ("a=0", "^--classes a=0: .* at least 2 .* as in land=0,water=1"),
+        ("a=0,b=0", "^--classes a=0,b=0: .*code appears twice"),
         ("a=x,b=1", "class a has the code 'x'"),
         ({"a": 0, "b": None}, "class b has the code None"),
         ({"a": 0, "b": True}, "class b has the code True"),
