@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from geounet.warn import warn_caller, warn_of_place
 if TYPE_CHECKING:
     import xarray as xr
 
+    from geounet.engine import ModelEngine
+
 _LOG = logging.getLogger("geounet")
 
 
@@ -40,6 +43,7 @@ def run_segment(
     warn: Say,
     progress: Progress | None = None,
     lasting: bool = False,
+    engines: Sequence[ModelEngine] | None = None,
 ) -> SegmentReport:
     """Segment a scene into files: :func:`geounet.segment` with its options as one value.
 
@@ -51,6 +55,7 @@ def run_segment(
         progress: Hears how far the run is.
         lasting: Whether finished strips are many workers' and stay, see
             :class:`geounet.parts.Parts`.
+        engines: What runs the model; None: made as the options say.
     """
     start = time.perf_counter()
     heap.give_back_large()
@@ -63,7 +68,7 @@ def run_segment(
         with closing(fit.scene), contextlib.ExitStack() as stack:
             for reader in (scene, fit.scene):
                 reader.close()  # with the blocks that choosing has read; a later read opens anew
-            run = Run(fit, bundle, options)
+            run = Run(fit, bundle, options, engines)
             kept = run.kept(paths.raster, say, stack, lasting=lasting)
             staging = stack.enter_context(Staging())
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
