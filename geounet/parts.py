@@ -254,6 +254,11 @@ def was_committing(raster: Path) -> bool:
     return (_folder(raster) / "committing").exists()
 
 
+def has_parts(raster: Path) -> bool:
+    """Whether strips of a class map are kept."""
+    return any(strip_paths(_folder(raster)))
+
+
 def remove_parts(raster: Path) -> None:
     """Remove what is kept of a class map, if anything is and nobody has it.
 

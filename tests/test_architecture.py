@@ -68,7 +68,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "quicklook",
         "segmentation",
     ),
-    "scale": ("lazy", "facade", "testing", "quantize", "train"),
+    "scale": ("lazy", "facade", "batch", "testing", "quantize", "train"),
 }
 """Rooms from the ground up: each imports only from those before it."""
 
@@ -91,6 +91,7 @@ PACKAGES: dict[str, set[str]] = {
     "engine": {"openvino"},
     "scale": {
         "dask",
+        "distributed",
         "geopandas",
         "kornia",
         "lightning",

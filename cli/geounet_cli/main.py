@@ -11,7 +11,17 @@ from typing import NoReturn
 
 from geounet import __version__
 from geounet.errors import GeounetError
-from geounet_cli import compare, evaluate, info, models, polygonize, quicklook, segment, train
+from geounet_cli import (
+    batch,
+    compare,
+    evaluate,
+    info,
+    models,
+    polygonize,
+    quicklook,
+    segment,
+    train,
+)
 from geounet_cli.exits import EXIT_INTERRUPTED, EXIT_REFUSED
 from geounet_cli.quiet import silence_gdal
 
@@ -24,7 +34,7 @@ examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 done, 2 refused, 130 interrupted."""
+    """Run the command line; the exit code: 0 done, 1 not all of it, 2 refused, 130 interrupted."""
     args = _parser().parse_args(argv)
     silence_gdal()
     signal.signal(signal.SIGTERM, _terminate)
@@ -58,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"geounet {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for verb in (segment, polygonize, info, models, evaluate, quicklook, train, compare):
+    for verb in (segment, batch, polygonize, info, models, evaluate, quicklook, train, compare):
         verb.add_parser(verbs)
     return parser
 
