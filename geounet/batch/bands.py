@@ -30,10 +30,14 @@ def cut_bands(plan: Plan, workers: int) -> list[tuple[int, ...]]:
     pixels = len(plan.missing) * plan.height * plan.width
     if plan.fingerprint is None or pixels <= _SMALL or len(plan.missing) < 2:
         return []
-    fair = -(-len(plan.missing) // (workers * _EACH))
-    least = max(_rounded(2 * plan.margin / plan.height), _rounded(plan.lead))
-    height = max(fair, min(least, -(-len(plan.missing) // workers)))
-    bands = [band for rows in _runs(plan.missing) for band in _pieces(rows, height)]
+    rows = len(plan.missing)
+    least = max(_rounded(2 * plan.margin / plan.height), _rounded(plan.lead), 1)
+    number = max(min(workers * _EACH, rows // least), min(workers, rows))
+    bands = [
+        band
+        for run in _runs(plan.missing)
+        for band in _pieces(run, max(1, number * len(run) // rows))
+    ]
     return bands if len(bands) > 1 else []
 
 
@@ -48,9 +52,8 @@ def _runs(rows: Sequence[int]) -> Iterator[list[int]]:
         yield [row for _, row in group]
 
 
-def _pieces(rows: Sequence[int], height: int) -> Iterator[tuple[int, ...]]:
-    """About equal ones, of ``height`` rows or less."""
-    number = -(-len(rows) // height)
+def _pieces(rows: Sequence[int], number: int) -> Iterator[tuple[int, ...]]:
+    """About equal ones."""
     for i in range(number):
         start, stop = i * len(rows) // number, (i + 1) * len(rows) // number
         yield tuple(rows[start:stop])

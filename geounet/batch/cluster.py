@@ -18,6 +18,9 @@ from geounet.errors import ClusterError, DependencyError
 _WORKER_BYTES = 2e9
 """That a worker should have: tiles are as large as fits into about a gigabyte."""
 
+_CONNECT = 20
+"""Seconds until a scheduler answers."""
+
 _PATIENCE = 60
 """Seconds until a scheduler has a worker."""
 
@@ -79,7 +82,7 @@ def _remote(address: str) -> Iterator[Crew]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout="20s", set_as_default=False)
+        client = Client(address, timeout=_CONNECT, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise ClusterError(
             f"--scheduler {address}: no scheduler answers there: start one with `dask scheduler`,"
