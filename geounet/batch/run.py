@@ -160,7 +160,7 @@ class _Driver:
         self._scenes = [_Scene(job=job) for job in jobs]
         for index in range(len(jobs)):
             self._wait(index, "plan")
-        self._advance(0, 0)
+        self._advance()
         self._completed = as_completed(loop=workers.client.loop)
         self._hand_over()
         for future in self._completed:
@@ -344,13 +344,12 @@ class _Driver:
 
     def _advance_to(self, scene: _Scene, pixels: int) -> None:
         scene.counted = max(scene.counted, pixels)
-        self._advance(
-            sum(one.counted for one in self._scenes), sum(one.job.pixels for one in self._scenes)
-        )
+        self._advance()
 
-    def _advance(self, done: int, total: int) -> None:
+    def _advance(self) -> None:
         if self._progress is not None:
-            self._progress(done, total)
+            done = sum(scene.counted for scene in self._scenes)
+            self._progress(done, sum(scene.job.pixels for scene in self._scenes))
 
 
 def _as_outcome(value: Any) -> Outcome:

@@ -198,7 +198,7 @@ def _refuse_other(plan: Plan, here: Fingerprint | None) -> None:
     other = [what for what in there if (here or {}).get(what) != there[what]]
     if other:
         mend = "; ".join(_MEND.get(what, "give every worker the same") for what in other)
-        raise DeviceError(f"{' and '.join(other)} differs between workers: {mend}")
+        raise DeviceError(f"this worker differs from others in {' and '.join(other)}: {mend}")
 
 
 def _ends(window: Window) -> tuple[int, int]:
