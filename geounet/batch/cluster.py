@@ -189,9 +189,13 @@ def _memory() -> float:
 
 
 def _be_quiet() -> None:
-    """What dask logs of dead workers is said in one line of ours."""
-    for name in ("distributed", "distributed.nanny", "distributed.scheduler", "distributed.client"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    """What dask logs of workers and schedulers that die is said in one line of ours."""
+    import distributed.client  # sets the levels of its loggers when it is imported  # noqa: F401
+
+    for name in [
+        name for name in logging.root.manager.loggerDict if name.startswith("distributed")
+    ]:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _end_workers(nannies: Any) -> None:

@@ -29,7 +29,6 @@ def segmented(folder: Path, scenes: list[Path], model: Path, **options) -> dict[
     folder.mkdir()
     for scene in scenes:
         stem = folder / f"{scene.stem}.random"
-        geounet.segment(
-            scene, model=model, out=f"{stem}.tif", polygons=f"{stem}{suffix}", **options
-        )
+        layer = {"polygons": f"{stem}{suffix}"} | options
+        geounet.segment(scene, model=model, out=f"{stem}.tif", **layer)
     return content(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -37,11 +36,13 @@ def model(batch_models) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(scene, model, tmp_path_factory) -> dict[str, bytes]:
-    return segmented(tmp_path_factory.mktemp("expected") / "out", [scene], model, tile=TILE)
+    return segmented(
+        tmp_path_factory.mktemp("expected") / "out", [scene], model, tile=TILE, polygons=False
+    )
 
 
 def command(folder: Path, model: Path, *arguments) -> list[str]:
-    argv = ["batch", *arguments, "-o", folder, "-m", model, "--tile", TILE]
+    argv = ["batch", *arguments, "-o", folder, "-m", model, "--tile", TILE, "--no-polygons"]
     return [sys.executable, "-m", "geounet_cli", *map(str, argv)]
 
 
@@ -86,7 +87,9 @@ def test_a_worker_is_killed(scene, model, expected, tmp_path) -> None:
     assert row["rows"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_the_driver_is_killed(scene, model, expected, tmp_path, number) -> None:
     folder = tmp_path / "out"
     argv = command(folder, model, scene, "--workers", 2)
@@ -104,9 +107,6 @@ def test_the_driver_is_killed(scene, model, expected, tmp_path, number) -> None:
     assert not (folder / "wide.random.tif").exists()
     again = subprocess.run(argv, capture_output=True, text=True, check=True)
     assert "was interrupted: going on with" in again.stderr
-    assert content(folder) == expected
-    third = subprocess.run(argv, capture_output=True, text=True, check=True)
-    assert third.stdout.startswith("1 done by an earlier run\n")
     assert content(folder) == expected
 
 
@@ -192,7 +192,7 @@ def test_a_worker_runs_out_of_memory(batch_scenes, model, tmp_path) -> None:
     assert run.returncode == 1
     assert run.stderr == f"geounet: {hungry} failed: its worker died (killed, or out of memory)\n"
     assert states(folder, scene=str(hungry)) == ["again", "failed"]
-    wanted = segmented(tmp_path / "ref", batch_scenes, model, tile=TILE)
+    wanted = segmented(tmp_path / "ref", batch_scenes, model, tile=TILE, polygons=False)
     assert content(folder) == wanted
 
 
@@ -216,4 +216,4 @@ def test_ten_kills_of_the_driver_at_any_moment(scene, model, expected, tmp_path)
             run.kill()
         psutil.wait_procs(those, timeout=60)
         subprocess.run(argv, capture_output=True, check=True)
-        assert content(folder) == expected, (kill, os.listdir(folder))
+        assert content(folder) == expected, kill
