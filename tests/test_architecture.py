@@ -284,7 +284,7 @@ def test_conda_and_pip_install_the_same() -> None:
 
 def test_every_dependency_has_a_lower_bound() -> None:
     everything = {**DEPENDENCIES, **EXTRAS["xarray"], **EXTRAS["torch"], **EXTRAS["train"]}
-    everything |= EXTRAS["quantize"]
+    everything |= {**EXTRAS["batch"], **EXTRAS["quantize"]}
     assert [name for name, bound in everything.items() if ">=" not in bound] == []
 
 
@@ -305,6 +305,7 @@ def test_what_is_imported_is_declared() -> None:
         training = path.is_relative_to(LIBRARY / "train") or path in others
         extras = ["xarray", *(["torch"] if path in WITH_TORCH else [])]
         extras += ["torch", "train"] if training else []
+        extras += ["batch"] if path.is_relative_to(LIBRARY / "batch") else []
         extras += ["quantize"] if path.is_relative_to(LIBRARY / "quantize") else []
         return DEPENDENCIES.keys() | {name for extra in extras for name in EXTRAS[extra]}
 

@@ -29,6 +29,7 @@ _EPILOG = """\
 examples:
   geounet segment scene.tif                     choose a bundled model by the scene's bands
   geounet segment B2.TIF B3.TIF ... -m water-ms several single-band files of one scene
+  geounet batch 'scenes/*.tif' -o maps          many scenes, on all cores or a Dask cluster
   geounet info scene.tif                        what is in it, which models fit and why not
 """
 

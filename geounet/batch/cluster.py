@@ -175,10 +175,10 @@ def visible_gpus(device: str) -> list[str]:
     """The GPUs that workers share out, as ``CUDA_VISIBLE_DEVICES`` names them."""
     if device != "cuda" or find_spec("torch") is None:
         return []
-    import torch
+    from geounet.engine.device import cuda_devices
 
     named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named or [str(i) for i in range(torch.cuda.device_count())]
+    return named or [str(i) for i in range(cuda_devices())]
 
 
 def _memory() -> float:
@@ -192,10 +192,9 @@ def _be_quiet() -> None:
     """What dask logs of workers and schedulers that die is said in one line of ours."""
     import distributed.client  # sets the levels of its loggers when it is imported  # noqa: F401
 
-    for name in [
-        name for name in logging.root.manager.loggerDict if name.startswith("distributed")
-    ]:
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] == "distributed":
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _end_workers(nannies: Any) -> None:

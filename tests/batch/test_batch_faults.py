@@ -36,9 +36,8 @@ def model(batch_models) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(scene, model, tmp_path_factory) -> dict[str, bytes]:
-    return segmented(
-        tmp_path_factory.mktemp("expected") / "out", [scene], model, tile=TILE, polygons=False
-    )
+    folder = tmp_path_factory.mktemp("expected") / "out"
+    return segmented(folder, [scene], model, tile=TILE, polygons=False)
 
 
 def command(folder: Path, model: Path, *arguments) -> list[str]:
@@ -160,10 +159,7 @@ import time
 import numpy
 from geounet.batch import work
 
-def dk_preload_noop():
-    pass
-
-before = work.finish
+before = getattr(work.finish, "before", work.finish)
 
 def finish(plan):
     if "hungry" in plan.job.name:
@@ -173,6 +169,7 @@ def finish(plan):
             time.sleep(0.01)
     return before(plan)
 
+finish.before = before  # a worker and its nanny may both load this
 work.finish = finish
 """
 
