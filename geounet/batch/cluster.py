@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -22,7 +24,7 @@ _CONNECT = 20
 """Seconds until a scheduler answers."""
 
 _PATIENCE = 60
-"""Seconds until a scheduler has a worker."""
+"""Seconds until a scheduler has a worker, or has one again."""
 
 _CONFIG = {
     # a task whose worker died is ours to try again: with a row in the manifest, and a limit
@@ -44,11 +46,27 @@ class Crew:
 
     def __init__(self, client: Any, address: str) -> None:
         self.client, self.address = client, address
+        self._size, self._looked, self._seen = 1, -math.inf, time.monotonic()
 
     @property
     def size(self) -> int:
-        """Tasks that run at once, as far as is known; at least 1."""
-        return max(1, sum(map(int, self.client.ncores().values())))
+        """Tasks that run at once, by a look that is no older than a second; at least 1.
+
+        Raises:
+            ClusterError: There is no worker, and none came for a minute.
+        """
+        now = time.monotonic()
+        if now - self._looked >= 1:
+            self._looked = now
+            with contextlib.suppress(OSError):  # a lost connection ends what it runs
+                self._size = sum(map(int, self.client.ncores().values()))
+            self._seen = now if self._size else self._seen
+        if now - self._seen > _PATIENCE:
+            raise ClusterError(
+                f"the scheduler at {self.address} has no worker any more: start some; the same"
+                " command goes on with what is finished"
+            )
+        return max(1, self._size)
 
     @property
     def dashboard(self) -> str | None:
@@ -173,12 +191,12 @@ def worker_environments(
 
 def visible_gpus(device: str) -> list[str]:
     """The GPUs that workers share out, as ``CUDA_VISIBLE_DEVICES`` names them."""
-    if device != "cuda" or find_spec("torch") is None:
-        return []
+    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    if device != "cuda" or named or find_spec("torch") is None:
+        return named if device == "cuda" else []
     from geounet.engine.device import cuda_devices
 
-    named = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return named or [str(i) for i in range(cuda_devices())]
+    return [str(i) for i in range(cuda_devices())]
 
 
 def _memory() -> float:

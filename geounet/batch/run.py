@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import queue
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +29,8 @@ _GOES_ON = "the same command goes on with what is finished"
 
 _AHEAD = 2
 """Tasks a worker that are handed over at once, so that none waits for the scheduler."""
+
+_POLL = 1.0  # seconds after which workers are counted again
 
 Kind = Literal["plan", "band", "finish"]
 _ORDER: Sequence[Kind] = ("finish", "band", "plan")
@@ -145,6 +148,7 @@ class _Driver:
         self._scenes: list[_Scene] = []
         self._waiting: list[_Task] = []
         self._running: dict[Any, _Task] = {}
+        self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._ahead = _AHEAD
         self._heard: set[str] = set()
         self._done: list[Path] = []
@@ -154,17 +158,15 @@ class _Driver:
 
     def run(self, workers: Crew, jobs: Sequence[Job]) -> None:
         """Do all jobs."""
-        from distributed import as_completed
-
         self._workers = workers
         self._scenes = [_Scene(job=job) for job in jobs]
         for index in range(len(jobs)):
             self._wait(index, "plan")
         self._advance()
-        self._completed = as_completed(loop=workers.client.loop)
         self._hand_over()
-        for future in self._completed:
-            self._hear(future)
+        while self._running:
+            with suppress(queue.Empty):
+                self._hear(self._ended.get(timeout=_POLL))
             self._hand_over()
 
     def fail(self, name: str, why: str, **more: Any) -> None:
@@ -191,7 +193,8 @@ class _Driver:
 
     def _hand_over(self) -> None:
         """As many tasks as workers can have; earlier scenes first."""
-        while self._waiting and len(self._running) < self._ahead * self._workers.size:
+        room = self._ahead * self._workers.size
+        while self._waiting and len(self._running) < room:
             task = heapq.heappop(self._waiting)
             scene = self._scenes[task.scene]
             if scene.has_failed:
@@ -200,7 +203,7 @@ class _Driver:
                 work.told, *self._call(task, scene), pure=False, priority=-task.scene
             )
             self._running[future] = task
-            self._completed.add(future)
+            future.add_done_callback(self._ended.put)
 
     def _call(self, task: _Task, scene: _Scene) -> tuple[Any, ...]:
         if task.kind == "plan":

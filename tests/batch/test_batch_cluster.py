@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from geounet.batch import BatchOptions
-from geounet.batch.cluster import crew, visible_gpus, worker_environments
+from geounet.batch.cluster import Crew, crew, visible_gpus, worker_environments
 from geounet.errors import ClusterError, DependencyError
 from geounet.options import SegmentOptions
 
@@ -70,3 +70,33 @@ def test_without_distributed(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("geounet.batch.cluster.find_spec", lambda _name: None)
     with pytest.raises(DependencyError, match=r'pip install "geounet\[batch\]"'):
         connect(tmp_path, None)
+
+
+class Client:
+    """One whose workers are told."""
+
+    def __init__(self, cores) -> None:
+        self.cores = cores
+
+    def ncores(self):
+        if self.cores is None:
+            raise OSError
+        return self.cores
+
+
+def test_workers_that_are_gone_for_good_end_the_batch(monkeypatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("geounet.batch.cluster.time.monotonic", lambda: now)
+    client = Client({"a": 2, "b": 1})
+    workers = Crew(client, "tcp://a:1")
+    assert workers.size == 3
+    for cores in ({}, None, {}):
+        now, client.cores = now + 20, cores
+        assert workers.size == 1
+    now, client.cores = now + 20, {"c": 4}
+    assert workers.size == 4
+    now, client.cores = now + 2, {}
+    assert workers.size == 1
+    now += 61
+    with pytest.raises(ClusterError, match=r"tcp://a:1 has no worker any more: start some"):
+        workers.size  # noqa: B018
