@@ -22,8 +22,8 @@ waits in hidden folders in DIR: whatever dies, the same command goes on, and ski
 are done. DIR/manifest.jsonl has a line for each band and each scene: state, seconds, worker, hashes
 of model and input, error.
 
-A scene that fails --max-retries times is left out, named at the end and in the manifest; the exit
-code is then 1, or 2 if nothing could be done.
+A scene that still fails after --max-retries is left out, and named on stderr and in the manifest;
+the exit code is then 1. It is 2 where nothing was begun, or all workers were lost.
 
 Workers of --scheduler need the same geounet, and the same paths for scenes, models and DIR.
 

@@ -68,14 +68,12 @@ def run_batch(
     manifest = Manifest(folder)
     finished = manifest.finished()
     jobs = make_jobs(sources, options, finished)
-    try:
+    with _writable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"-o {folder}: this folder cannot be made ({error.strerror})") from error
     busy = OutputError(f"{folder} is being filled by another batch: wait for it, or use another -o")
     lock = folder / ".batch.lock"
     try:
-        with Lock(lock, busy), _removed(lock):
+        with _writable(folder), Lock(lock, busy), _removed(lock):
             driver = _Driver(options, manifest, say, progress)
             for name, why in jobs.unreadable.items():
                 driver.fail(name, why)
@@ -88,6 +86,16 @@ def run_batch(
         interruption.args = (_GOES_ON,)
         raise
     return driver.report(time.perf_counter() - start)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"-o {folder}: nothing can be written there ({error.strerror}): choose another folder"
+        ) from error
 
 
 @contextmanager
@@ -207,7 +215,7 @@ class _Driver:
 
     def _call(self, task: _Task, scene: _Scene) -> tuple[Any, ...]:
         if task.kind == "plan":
-            return work.plan, scene.job
+            return work.plan, scene.job, max(1, self._workers.size // len(self._scenes))
         if task.kind == "band":
             return work.compute, scene.plan, task.rows
         return work.finish, scene.plan
