@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from geounet.engine import ModelEngine
 
 Fingerprint = dict[str, str]
-"""What may differ, in a word or two -> a digest of it; of the tiles, what they are."""
-
-_TILES = "the tiles"
-"""Its value begins with the side of a core."""
+"""What may differ, in a word or two -> a digest of it."""
 
 
 def fingerprint(
@@ -51,17 +48,11 @@ def fingerprint(
         ],
         "--aoi": [] if options.aoi is None else _of_file(options.aoi),
         "--confidence": [options.confidence],
+        "the tiles": [grid.tile, grid.halo, grid.stride, grid.whole],
         "the engine": [engine.name, _version(engine.name), device, engine.precision, engine.seam],
         "the version of geounet": [version("geounet")],
     }
-    tiles = f"{grid.tile} {grid.halo} {grid.stride} {grid.whole}"
-    return {**{what: _digest(values) for what, values in said.items()}, _TILES: tiles}
-
-
-def tile_of(made: Fingerprint | None) -> int | None:
-    """Side of the tiles of which strips were made; None where that is not known."""
-    side = (made or {}).get(_TILES, "").partition(" ")[0]
-    return int(side) if side.isdigit() else None
+    return {what: _digest(values) for what, values in said.items()}
 
 
 def _version(package: str) -> str:

@@ -160,7 +160,7 @@ class Parts:
         """Find what an earlier run has left, or remove it."""
         earlier = f"an earlier run of {self._raster} was interrupted"
         record = self._folder / "run.json"
-        changed = _changed(self._raster, self._fingerprint)
+        changed = _changed(record, self._fingerprint)
         if changed is None:
             self._found = set(_whole(self._folder))
             if self._found:
@@ -209,7 +209,7 @@ class SharedParts:
         busy = _busy(self._raster)
         try:
             self._opened.enter_context(Lock(self._folder / "lock", busy, shared=True))
-            if _changed(self._raster, self._fingerprint) is not None:
+            if _changed(self._folder / "run.json", self._fingerprint) is not None:
                 raise busy
         except OSError as error:
             raise _unwritable(self._raster, error) from error
@@ -254,15 +254,6 @@ def was_committing(raster: Path) -> bool:
     return (_folder(raster) / "committing").exists()
 
 
-def recorded(raster: Path) -> Fingerprint:
-    """What that which is kept of a class map depends on; empty where nothing is."""
-    try:
-        record = json.loads((_folder(raster) / "run.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
 def has_parts(raster: Path) -> bool:
     """Whether strips of a class map are kept."""
     return any(strip_paths(_folder(raster)))
@@ -304,10 +295,11 @@ def _unwritable(raster: Path, error: OSError) -> OutputError:
     )
 
 
-def _changed(raster: Path, now: Fingerprint) -> str | None:
-    """What is not as it was when it was recorded; empty: nothing was; None: nothing changed."""
-    before = recorded(raster)
-    if not before:
+def _changed(record: Path, now: Fingerprint) -> str | None:
+    """What is not as it was when the record was written; empty: there is none; None: nothing."""
+    try:
+        before = json.loads(record.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
         return ""
     return " and ".join(what for what in now if before.get(what) != now[what]) or None
 

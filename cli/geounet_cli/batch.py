@@ -25,6 +25,10 @@ of model and input, error.
 A scene that still fails after --max-retries is left out, and named on stderr and in the manifest;
 the exit code is then 1. It is 2 where nothing was begun, or all workers were lost.
 
+Bands are whole rows of tiles: where a cluster has more workers than a scene has rows of them, a
+smaller --tile gives each worker one, at some cost in halos. Only the order of polygons in the file
+depends on it, where tiles are exact.
+
 Workers of --scheduler need the same geounet, and the same paths for scenes, models and DIR.
 
 examples:

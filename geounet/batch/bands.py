@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterator, Sequence
 
 from geounet.batch.job import Plan
-from geounet.tiling import TileGrid, round_up
 
 _EACH = 4
 """Bands a worker, so that none waits long for the last."""
@@ -14,9 +13,6 @@ _EACH = 4
 _WASTE = 1 / 8
 """Largest share of rows that are read twice, or of rows of tiles that are computed twice (where
 they are blended), as long as there is a band for each worker."""
-
-_LEAST_TILE = 512
-"""Side below which halos cost more than another worker gains."""
 
 _SMALL = 4_000_000
 """Pixels that are not worth a task of their own."""
@@ -43,20 +39,6 @@ def cut_bands(plan: Plan, workers: int) -> list[tuple[int, ...]]:
         for band in _pieces(run, max(1, number * len(run) // rows))
     ]
     return bands if len(bands) > 1 else []
-
-
-def even_tile(grid: TileGrid, workers: int) -> int:
-    """Side of a tile that gives each worker as many rows of tiles, if not in halos alone.
-
-    Args:
-        grid: With the tiles that are best for one worker.
-        workers: There are.
-    """
-    if grid.rows >= workers * _EACH or grid.scene.size <= _SMALL:
-        return grid.tile
-    rows = round_up(grid.rows, workers)
-    fair = round_up(-(-grid.height // rows), grid.stride)
-    return min(grid.tile, max(fair, round_up(_LEAST_TILE, grid.stride)))
 
 
 def _rounded(overhead: float) -> int:

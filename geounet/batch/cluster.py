@@ -29,6 +29,8 @@ _PATIENCE = 60
 _CONFIG = {
     # a task whose worker died is ours to try again: with a row in the manifest, and a limit
     "distributed.scheduler.allowed-failures": 0,
+    # glibc would hand back memory after each little piece of it; what is large goes back anyway
+    "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
     # nothing is managed here that could be spilled, and a worker that pauses never goes on
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,

@@ -68,8 +68,12 @@ def run_batch(
     manifest = Manifest(folder)
     finished = manifest.finished()
     jobs = make_jobs(sources, options, finished)
-    with _writable(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"-o {folder}: this folder cannot be made ({error.strerror}): give another"
+        ) from error
     busy = OutputError(f"{folder} is being filled by another batch: wait for it, or use another -o")
     lock = folder / ".batch.lock"
     try:
@@ -215,7 +219,7 @@ class _Driver:
 
     def _call(self, task: _Task, scene: _Scene) -> tuple[Any, ...]:
         if task.kind == "plan":
-            return work.plan, scene.job, max(1, self._workers.size // len(self._scenes))
+            return work.plan, scene.job
         if task.kind == "band":
             return work.compute, scene.plan, task.rows
         return work.finish, scene.plan

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from geounet import heap
-from geounet.batch.bands import even_tile
 from geounet.batch.job import Finished, Job, Outcome, Plan, files_of
 from geounet.choose import choose_model
 from geounet.engine import ModelEngine
 from geounet.errors import DeviceError, GeounetError, OutputError
-from geounet.fingerprint import Fingerprint, tile_of
+from geounet.fingerprint import Fingerprint
 from geounet.fit import fit_scene
 from geounet.lazy.engines import EngineRecipe, engines_of
 from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths
-from geounet.parts import SharedParts, recorded, was_committing
+from geounet.parts import SharedParts, was_committing
 from geounet.run import Run, behind, closing, made
 from geounet.scene import SceneReader, open_scene
 from geounet.segmentation import run_segment
@@ -58,12 +57,8 @@ def told(task: Callable[..., Any], *arguments: Any) -> Outcome:
     return Outcome(worker=worker, seconds=seconds, value=value, error=error)
 
 
-def plan(job: Job, share: int = 1) -> Plan:
+def plan(job: Job) -> Plan:
     """Look at a scene: how it is cut, and what is there already.
-
-    Args:
-        job: The scene.
-        share: Workers that it may have for itself.
 
     Raises:
         GeounetError: As :func:`geounet.segmentation.run_segment`; or outputs are there that were
@@ -77,8 +72,7 @@ def plan(job: Job, share: int = 1) -> Plan:
             paths.refuse_input(file)
         recipe = EngineRecipe.of(fit.normalizer, bundle, job.options)
         with closing(fit.scene), engines_of(recipe).one() as engine, ExitStack() as stack:
-            earlier = tile_of(job.finished) or tile_of(recorded(paths.raster))
-            run = _cut(Run(fit, bundle, job.options, [engine]), earlier, share)
+            run = Run(fit, bundle, job.options, [engine])
             depends = run.fingerprint()
             outputs = None if depends is None else depends | _layer(job.options)
             finished = job.finished is not None and outputs == job.finished
@@ -161,18 +155,6 @@ def _opened(job: Job) -> SceneReader:
 def _engine(recipe: EngineRecipe) -> Any:
     with engines_of(recipe).one() as engine:
         yield engine
-
-
-def _cut(run: Run, earlier: int | None, share: int) -> Run:
-    """With tiles so small that each worker has as many rows of them, where that changes nothing.
-
-    Tiles that an earlier run has used are used again, however many workers it had.
-    """
-    engine, options = run.engine, run.options
-    if engine.seam != "exact" or engine.side is not None or options.tile is not None:
-        return run
-    tile = earlier or even_tile(run.grid, share)
-    return Run(run.fit, run.bundle, replace(options, tile=tile), run.engines)
 
 
 def _everywhere(options: SegmentOptions, run: Run, recipe: EngineRecipe) -> SegmentOptions:

@@ -12,7 +12,7 @@ import pytest
 import rasterio
 import rasters
 from batches import NAMES, TILE, content, noise, segmented
-from mounts import small_disk
+from mounts import read_only, small_disk
 
 from geounet.batch import BatchOptions, BatchReport, run_batch, work
 from geounet.batch.job import Job, Outcome
@@ -226,6 +226,17 @@ def test_what_changed_is_refused_or_replaced(batch_models, scheduler, tmp_path) 
     assert content(folder) == wanted
     report = batch([scene], folder, scheduler, model=model, smooth=True, overwrite=True)
     assert len(report.kept) == 1
+
+
+def test_a_folder_that_cannot_be_written(batch_scenes, batch_models, scheduler, tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"file: this folder cannot be made \(File exists\): giv"):
+        batch(batch_scenes, tmp_path / "file", scheduler, model=batch_models["exact"])
+    with (
+        read_only(tmp_path / "out"),
+        pytest.raises(OutputError, match=r"out: nothing can be written there \(Read-only file sys"),
+    ):
+        batch(batch_scenes, tmp_path / "out", scheduler, model=batch_models["exact"])
 
 
 def test_a_batch_at_a_time(batch_scenes, batch_models, scheduler, tmp_path) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geounet.batch.bands import cut_bands, even_tile
+from geounet.batch.bands import cut_bands
 from geounet.batch.job import Job, Plan
 from geounet.lazy.engines import EngineRecipe
 from geounet.options import SegmentOptions
-from geounet.tiling import TileGrid
 
 RECIPE = EngineRecipe(
     model="m", sha256="", scale=(), offset=(), engine="auto", device="cpu", precision="auto"
@@ -66,25 +64,6 @@ def test_every_worker_has_one_and_little_is_done_twice(workers, rows, lead) -> N
     if len(bands) > workers:
         assert 2 * 48 / (least * 1024) <= 1 / 8
         assert lead / least <= 1 / 8
-
-
-@pytest.mark.parametrize(
-    ("height", "tile", "workers", "even"),
-    [
-        (4096, 2048, 2, 2048),
-        (6000, 2048, 2, 1504),
-        (10_980, 2048, 16, 688),
-        (10_980, 2048, 100, 512),
-        (2000, 2048, 4, 512),
-        (100_000, 2048, 8, 2048),
-        (300, 320, 2, 320),
-    ],
-)
-def test_tiles_give_each_worker_the_same(height, tile, workers, even) -> None:
-    grid = TileGrid.cover(height=height, width=5000, tile=tile, halo=48, stride=16)
-    assert even_tile(grid, workers) == even
-    cut = TileGrid.cover(height=height, width=5000, tile=even, halo=48, stride=16)
-    assert even == 512 or cut.rows % workers == 0 or even == tile
 
 
 def test_each_of_several_workers_gets_several() -> None:
