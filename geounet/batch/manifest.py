@@ -55,7 +55,7 @@ class Manifest:
         """Those of earlier runs and of this one; what is no row is passed over."""
         try:
             lines = self.path.read_bytes().split(b"\n")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return
         for line in lines:
             try:
