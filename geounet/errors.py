@@ -43,3 +43,7 @@ class DeviceError(GeounetError):
 
 class DependencyError(GeounetError, ImportError):
     """An optional package is needed for what was asked and is not installed."""
+
+
+class ClusterError(GeounetError):
+    """The workers of a batch cannot be reached, or were lost."""

@@ -62,8 +62,8 @@ class StripFeeder:
     columns: tuple[int, int] | None = None
     """First column of the scene that is asked for, and the one behind the last; None: all. Tiles
     beside them are not read."""
-    rows: range | None = None
-    """Rows of tiles, one after the other; None: all."""
+    rows: Sequence[int] | None = None
+    """Rows of tiles, ascending; None: all."""
     spread: int = 0
     """Rows on each side of a strip that its tiles have a say in: the halo where they are blended;
     the windows of feeds are so much higher."""

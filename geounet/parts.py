@@ -4,37 +4,39 @@ from __future__ import annotations
 
 import json
 import shutil
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
-
 from geounet.errors import OutputError
 from geounet.fingerprint import Fingerprint
 from geounet.lock import Lock
 from geounet.stitch import Strip
+from geounet.stripfile import (
+    is_whole,
+    read_strip,
+    rows_of,
+    strip_path,
+    strip_paths,
+    write_strip,
+    write_whole,
+)
 from geounet.window import Window
 
-_LEVEL = 1
-"""Of zlib: class maps shrink to a few per cent at a hundred times the speed of a network."""
+_PATIENCE = 60.0
+"""Seconds in which a worker that was told to stop finishes its strip."""
 
 
 class Kept(Protocol):
     """Where finished strips are kept; one thread keeps them, and another may read them."""
 
-    @property
-    def rows(self) -> int:
-        """Rows of the class map, from the top, that an earlier run has made."""
+    def has(self, window: Window) -> bool:
+        """Whether an earlier run has made this strip."""
 
-    def strips(self) -> Iterable[Strip]:
-        """The strips that an earlier run has made, top to bottom."""
+    def strip(self, window: Window) -> Strip:
+        """A strip that an earlier run has made."""
 
     def keep(self, strip: Strip) -> None:
         """Keep a strip, unless an earlier run has."""
@@ -49,11 +51,17 @@ class Kept(Protocol):
 class Nowhere:
     """A :class:`Kept` that keeps nothing."""
 
-    rows = 0
+    def has(self, window: Window) -> bool:  # noqa: ARG002
+        """No."""
+        return False
 
-    def strips(self) -> Iterable[Strip]:
-        """None."""
-        return ()
+    def strip(self, window: Window) -> Strip:
+        """There is none.
+
+        Raises:
+            KeyError: Always.
+        """
+        raise KeyError(window)
 
     def keep(self, strip: Strip) -> None:
         """Nothing."""
@@ -79,28 +87,34 @@ class Parts:
         raster: The class map.
         fingerprint: Of the run, see :func:`geounet.fingerprint.fingerprint`.
         say: Hears whether an earlier run is continued.
+        lasting: Whether nothing but :func:`remove_parts` removes the strips: they are made by many
+            workers, and neither an error nor the end of this run is the end of theirs. What cannot
+            be written is an error then.
 
     Raises:
-        OutputError: Another process has the folder.
+        OutputError: Another process has the folder; or, if it is lasting, it cannot be written.
     """
 
     def __init__(
-        self, raster: Path, fingerprint: Fingerprint, say: Callable[[str], object]
+        self,
+        raster: Path,
+        fingerprint: Fingerprint,
+        say: Callable[[str], object],
+        *,
+        lasting: bool = False,
     ) -> None:
         self._raster, self._folder = raster, _folder(raster)
-        self._fingerprint, self._say = fingerprint, say
+        self._fingerprint, self._say, self._lasting = fingerprint, say, lasting
         self._opened = ExitStack()
-        self._found: list[Path] = []
+        self._found: set[Path] = set()
         self._is_kept = True
 
     def __enter__(self) -> Self:
         with self._or_without():
             self._folder.mkdir(exist_ok=True)
-            refusal = OutputError(
-                f"{self._raster} is being written by another run: wait for it, or give another name"
-                " with -o"
-            )
-            self._opened.enter_context(Lock(self._folder / "lock", refusal))
+            patience = _PATIENCE if self._lasting else 0
+            lock = Lock(self._folder / "lock", _busy(self._raster), patience=patience)
+            self._opened.enter_context(lock)
             self._take_over()
         return self
 
@@ -110,46 +124,37 @@ class Parts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt) and any(self._folder.glob("*.strip")):
+        if isinstance(error, KeyboardInterrupt) and any(strip_paths(self._folder)):
             error.args = (f"the same command goes on with what is finished of {self._raster}",)
         elif isinstance(error, (Exception, KeyboardInterrupt)):
             self.drop()
         self._opened.close()
 
-    @property
-    def rows(self) -> int:
+    def has(self, window: Window) -> bool:
         """See :class:`Kept`."""
-        return int(self._found[-1].stem.split("-")[1]) if self._found else 0
+        return strip_path(self._folder, window) in self._found
 
-    def strips(self) -> Iterator[Strip]:
+    def strip(self, window: Window) -> Strip:
         """See :class:`Kept`."""
-        for path in self._found:
-            yield _loaded(path)
+        return read_strip(strip_path(self._folder, window))
 
     def keep(self, strip: Strip) -> None:
         """See :class:`Kept`."""
-        window = strip.window
-        if not self._is_kept or window.row_off < self.rows:
-            return
-        path = self._folder / f"{window.row_off:010}-{window.row_end:010}.strip"
-        arrays = {"labels": _packed(strip.labels)}
-        if strip.confidence is not None:
-            arrays["confidence"] = _packed(strip.confidence)
-        with self._or_without():
-            _write(path, save(arrays))
+        if self._is_kept and not self.has(strip.window):
+            with self._or_without():
+                write_strip(self._folder, strip)
 
     def commit(self) -> None:
         """See :class:`Kept`."""
         if self._is_kept:
             with self._or_without():
-                _write(self._folder / "committing", b"")
+                write_whole(self._folder / "committing", b"")
 
     def drop(self) -> None:
-        """Remove the folder."""
-        self._found = []
-        shutil.rmtree(self._folder, ignore_errors=True)
-        self._opened.close()  # Windows removes no file that is open
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove the folder, unless it is lasting."""
+        if not self._lasting:
+            self._found = set()
+            _remove(self._folder, self._opened)
 
     def _take_over(self) -> None:
         """Find what an earlier run has left, or remove it."""
@@ -157,24 +162,91 @@ class Parts:
         record = self._folder / "run.json"
         changed = _changed(record, self._fingerprint)
         if changed is None:
-            self._found = list(_contiguous(self._folder))
+            self._found = set(_whole(self._folder))
             if self._found:
-                self._say(f"{earlier}: going on at row {self.rows}")
+                rows = sum(len(rows_of(path)) for path in self._found)
+                self._say(f"{earlier}: going on with {rows} rows that are finished")
             return
         if changed:
             self._say(f"{earlier}, and {changed} changed since then: starting anew")
-        for path in self._folder.glob("*.strip"):
+        for path in strip_paths(self._folder):
             path.unlink()
-        _write(record, json.dumps(self._fingerprint).encode())
+        write_whole(record, json.dumps(self._fingerprint).encode())
 
     @contextmanager
     def _or_without(self) -> Iterator[None]:
-        """What the system refuses ends the keeping, not the run."""
+        """What the system refuses ends the keeping, not the run; unless strips are lasting."""
         try:
             yield
-        except OSError:
+        except OSError as error:
+            if self._lasting:
+                raise _unwritable(self._raster, error) from error
             self._is_kept = False
             self.drop()
+
+
+class SharedParts:
+    """The same folder for one of many workers that make strips of one class map: a :class:`Kept`.
+
+    A context manager. :class:`Parts` with the same fingerprint has made the folder before; while a
+    worker is in it, nobody else may take it over.
+
+    Args:
+        raster: The class map.
+        fingerprint: Of the run.
+
+    Raises:
+        OutputError: A run of its own has the folder, or it is another run's; a strip cannot be
+            written.
+    """
+
+    def __init__(self, raster: Path, fingerprint: Fingerprint) -> None:
+        self._raster, self._folder = raster, _folder(raster)
+        self._fingerprint = fingerprint
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        busy = _busy(self._raster)
+        try:
+            self._opened.enter_context(Lock(self._folder / "lock", busy, shared=True))
+            if _changed(self._folder / "run.json", self._fingerprint) is not None:
+                raise busy
+        except OSError as error:
+            raise _unwritable(self._raster, error) from error
+        except OutputError:
+            self._opened.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._opened.close()
+
+    def has(self, window: Window) -> bool:
+        """See :class:`Kept`: whoever made it."""
+        path = strip_path(self._folder, window)
+        return path.exists() and is_whole(path)
+
+    def strip(self, window: Window) -> Strip:
+        """See :class:`Kept`."""
+        return read_strip(strip_path(self._folder, window))
+
+    def keep(self, strip: Strip) -> None:
+        """See :class:`Kept`."""
+        try:
+            write_strip(self._folder, strip)
+        except OSError as error:
+            raise _unwritable(self._raster, error) from error
+
+    def commit(self) -> None:
+        """Nothing: outputs are another's."""
+
+    def drop(self) -> None:
+        """Nothing: strips are another's."""
 
 
 def was_committing(raster: Path) -> bool:
@@ -182,8 +254,45 @@ def was_committing(raster: Path) -> bool:
     return (_folder(raster) / "committing").exists()
 
 
+def has_parts(raster: Path) -> bool:
+    """Whether strips of a class map are kept."""
+    return any(strip_paths(_folder(raster)))
+
+
+def remove_parts(raster: Path) -> None:
+    """Remove what is kept of a class map, if anything is and nobody has it.
+
+    Raises:
+        OutputError: Another run has it.
+    """
+    folder = _folder(raster)
+    if folder.is_dir():
+        with ExitStack() as opened:
+            opened.enter_context(Lock(folder / "lock", _busy(raster), patience=_PATIENCE))
+            _remove(folder, opened)
+
+
 def _folder(raster: Path) -> Path:
     return raster.with_name(f".{raster.name}.parts")
+
+
+def _remove(folder: Path, opened: ExitStack) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    opened.close()  # Windows removes no file that is open
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _busy(raster: Path) -> OutputError:
+    return OutputError(
+        f"{raster} is being written by another run: wait for it, or give another name with -o"
+    )
+
+
+def _unwritable(raster: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{raster.parent}: finished strips of {raster.name} cannot be kept ({error.strerror}):"
+        " free some disk space, or choose another folder with -o"
+    )
 
 
 def _changed(record: Path, now: Fingerprint) -> str | None:
@@ -195,45 +304,10 @@ def _changed(record: Path, now: Fingerprint) -> str | None:
     return " and ".join(what for what in now if before.get(what) != now[what]) or None
 
 
-def _contiguous(folder: Path) -> Iterator[Path]:
-    """Strips that follow one another from the first row on and can be read; others are removed."""
-    end, broken = 0, False
-    for path in sorted(folder.glob("*.strip")):
-        start, _, stop = path.stem.partition("-")
-        broken = broken or int(start) != end or not _is_whole(path)
-        if broken:
-            path.unlink()
-        else:
-            end = int(stop)
+def _whole(folder: Path) -> Iterator[Path]:
+    """Strips that can be read; others are removed."""
+    for path in strip_paths(folder):
+        if is_whole(path):
             yield path
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        _loaded(path)
-    except (SafetensorError, zlib.error, ValueError, KeyError):
-        return False
-    return True
-
-
-def _packed(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.frombuffer(zlib.compress(np.ascontiguousarray(array).data, _LEVEL), np.uint8)
-
-
-def _loaded(path: Path) -> Strip:
-    start, stop = map(int, path.stem.split("-"))
-    arrays, rows = load_file(path), stop - start
-    shown = {
-        name: np.frombuffer(zlib.decompress(packed.data), np.uint8).reshape(rows, -1)
-        for name, packed in arrays.items()
-    }
-    labels = shown["labels"]
-    window = Window(row_off=start, col_off=0, height=rows, width=labels.shape[1])
-    return Strip(window=window, labels=labels, confidence=shown.get("confidence"))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Under the final name only when complete."""
-    temporary = path.with_name(f"{path.name}.partial")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+        else:
+            path.unlink()

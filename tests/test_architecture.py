@@ -60,7 +60,9 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "outputs",
         "fingerprint",
         "lock",
+        "stripfile",
         "parts",
+        "run",
         "evaluate",
         "polygonization",
         "stac",
@@ -69,7 +71,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "quicklook",
         "segmentation",
     ),
-    "scale": ("lazy", "facade", "testing", "quantize", "train"),
+    "scale": ("lazy", "facade", "batch", "testing", "quantize", "train"),
 }
 """Rooms from the ground up: each imports only from those before it."""
 
@@ -92,6 +94,7 @@ PACKAGES: dict[str, set[str]] = {
     "engine": {"openvino"},
     "scale": {
         "dask",
+        "distributed",
         "geopandas",
         "kornia",
         "lightning",
@@ -284,7 +287,7 @@ def test_conda_and_pip_install_the_same() -> None:
 
 def test_every_dependency_has_a_lower_bound() -> None:
     everything = {**DEPENDENCIES, **EXTRAS["xarray"], **EXTRAS["torch"], **EXTRAS["train"]}
-    everything |= EXTRAS["quantize"]
+    everything |= {**EXTRAS["batch"], **EXTRAS["quantize"]}
     assert [name for name, bound in everything.items() if ">=" not in bound] == []
 
 
@@ -306,6 +309,7 @@ def test_what_is_imported_is_declared() -> None:
         training = path.is_relative_to(LIBRARY / "train") or path in others
         extras = ["xarray", *(["torch"] if path in WITH_TORCH else [])]
         extras += ["torch", "train"] if training else []
+        extras += ["batch"] if path.is_relative_to(LIBRARY / "batch") else []
         extras += ["quantize"] if path.is_relative_to(LIBRARY / "quantize") else []
         return DEPENDENCIES.keys() | {name for extra in extras for name in EXTRAS[extra]}
 

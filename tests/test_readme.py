@@ -48,6 +48,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with rasterio.open(folder / "scene.tif", "w", **profile) as out:
         out.write(data)
         out.descriptions, out.scales = names, scales
+    (folder / "scenes").mkdir()
+    shutil.copy(folder / "scene.tif", folder / "scenes")
     with rasterio.open(folder / "unnamed.tif", "w", **profile) as out:
         out.write(data)
     item = stac_item(names)

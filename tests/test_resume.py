@@ -18,6 +18,7 @@ from odc.geo.geobox import GeoBox
 import geounet
 from geounet.scene import MemoryScene
 from geounet.stitch import segment_strip
+from geounet.stripfile import read_strip
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 
@@ -88,7 +89,7 @@ def test_killed_and_resumed(scene, model, expected, tmp_path) -> None:
         assert not (tmp_path / "a.tif").exists()
     said = run(scene, model, tmp_path / "a.tif").stderr
     assert "an earlier run of" in said
-    assert "was interrupted: going on at row " in said
+    assert "was interrupted: going on with " in said
     assert content(tmp_path) == expected
 
 
@@ -151,6 +152,22 @@ def test_what_was_finished_is_not_read_nor_computed_again(
     assert seen[0] > 0
     assert seen[-1] == HEIGHT * WIDTH
     assert seen == sorted(seen)
+
+
+@pytest.mark.parametrize("lost", [{0}, {1, 2}, {0, 2}])
+def test_strips_that_are_lost_are_made_anew_between_the_others(
+    scene, model, expected, tmp_path, monkeypatch, lost
+) -> None:
+    """As workers leave them that do not go from top to bottom."""
+    stopped(scene, model, tmp_path / "a.tif", tile=TILE, confidence=True)
+    paths = sorted(tmp_path.glob(".a.tif.parts/*.strip"))
+    for index in lost:
+        paths[index].unlink()
+    kept = []
+    monkeypatch.setattr("geounet.parts.read_strip", lambda p: kept.append(p) or read_strip(p))
+    geounet.segment(scene, model=model, out=tmp_path / "a.tif", tile=TILE, confidence=True)
+    assert content(tmp_path) == expected
+    assert kept == [path for index, path in enumerate(paths) if index not in lost]
 
 
 @pytest.mark.parametrize("change", ["the scene", "--confidence", "the tiles", "the model", "--aoi"])

@@ -1,4 +1,5 @@
 """Exit codes."""
 
+EXIT_FAILED = 1
 EXIT_REFUSED = 2
 EXIT_INTERRUPTED = 130

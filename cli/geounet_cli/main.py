@@ -12,6 +12,7 @@ from typing import NoReturn
 from geounet import __version__
 from geounet.errors import GeounetError
 from geounet_cli import (
+    batch,
     compare,
     evaluate,
     info,
@@ -29,12 +30,13 @@ _EPILOG = """\
 examples:
   geounet segment scene.tif                     choose a bundled model by the scene's bands
   geounet segment B2.TIF B3.TIF ... -m water-ms several single-band files of one scene
+  geounet batch 'scenes/*.tif' -o maps          many scenes, on all cores or a Dask cluster
   geounet info scene.tif                        what is in it, which models fit and why not
 """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code: 0 done, 2 refused, 130 interrupted."""
+    """Run the command line; the exit code: 0 done, 1 not all of it, 2 refused, 130 interrupted."""
     args = _parser().parse_args(argv)
     silence_gdal()
     signal.signal(signal.SIGTERM, _terminate)
@@ -68,7 +70,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-V", "--version", action="version", version=f"geounet {__version__}")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for verb in (segment, polygonize, mosaic, info, models, evaluate, quicklook, train, compare):
+    for verb in (
+        segment, batch, polygonize, mosaic, info, models, evaluate, quicklook, train, compare,
+    ):  # fmt: skip
         verb.add_parser(verbs)
     return parser
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from geounet_cli.bar import PixelBar
 from geounet_cli.reading import add_reading, reading
+from geounet_cli.shared import add_computing, add_shapes
 
 if TYPE_CHECKING:
     from geounet.report import SegmentReport
@@ -58,43 +59,9 @@ def add_parser(verbs: Verbs) -> None:
         help="polygon layer: .gpkg, .fgb, .parquet or .geojson (default: OUT.gpkg)",
     )
     polygons.add_argument("--no-polygons", action="store_true", help="write no polygons")
-    parser.add_argument(
-        "--simplify",
-        metavar="PX|M",
-        help="let borders of polygons move by so many pixels (1.5) or metres (20m)",
-    )
-    parser.add_argument(
-        "--smooth",
-        action="store_true",
-        help="let borders of polygons run smoothly, less than half a pixel from the pixels' edges",
-    )
-    parser.add_argument(
-        "--confidence",
-        action="store_true",
-        help="also write OUT.confidence.tif (percent) and each polygon's mean confidence",
-    )
+    add_shapes(parser, "OUT.confidence.tif")
     add_reading(parser)
-    parser.add_argument(
-        "--aoi", type=Path, metavar="FILE", help="vector file; outside its polygons is nodata"
-    )
-    parser.add_argument(
-        "--tile",
-        type=int,
-        metavar="N",
-        help="pixels on a side (changes nothing where tiles are exact; default on a CPU: as large"
-        " as fits into about a gigabyte)",
-    )
-    parser.add_argument(
-        "--engine",
-        default="auto",
-        help="auto (the fastest here), torch, or openvino (CPU, fp32; needs no torch)",
-    )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="auto, cpu, cuda, cuda:N, mps, or several GPUs: cuda:0,cuda:1",
-    )
-    parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
+    add_computing(parser, ", or several GPUs: cuda:0,cuda:1")
     parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
     parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
     parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")

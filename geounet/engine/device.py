@@ -27,7 +27,7 @@ def resolve_device(name: str) -> torch.device:
     if kind == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("--device mps: there is no Apple GPU here: use --device cpu")
     if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        count = cuda_devices()
         if int(index or 0) >= count:
             why = "this torch has no CUDA" if torch.version.cuda is None else f"{count} found"
             raise DeviceError(
@@ -35,6 +35,11 @@ def resolve_device(name: str) -> torch.device:
             )
         return torch.device("cuda", int(index or 0))
     return torch.device(kind)
+
+
+def cuda_devices() -> int:
+    """How many CUDA GPUs torch sees here."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def resolve_precision(name: str, device: torch.device, agreement: float | None) -> str:

@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.array as da
@@ -34,7 +33,6 @@ from geounet.labels import labels_array
 from geounet.lazy.block import Recipe, segment_block
 from geounet.lazy.engines import EngineRecipe, engines_of
 from geounet.lazy.layout import Layout, split
-from geounet.models import bundled_models
 from geounet.options import Progress, SegmentOptions
 from geounet.scene import XarrayScene
 from geounet.tilesize import BLEND_TILE, fixed_tile
@@ -99,15 +97,7 @@ def _refuse(options: SegmentOptions, progress: Progress | None) -> None:
 
 def _recipe(fit: Fit, bundle: Bundle, options: SegmentOptions) -> Recipe:
     info = fit.scene.info
-    engine = EngineRecipe(
-        model=_everywhere(options.model, bundle),
-        sha256=bundle.sha256,
-        scale=tuple(fit.normalizer.scale.tolist()),
-        offset=tuple(fit.normalizer.offset.tolist()),
-        engine=options.engine,
-        device=options.device,
-        precision=options.precision,
-    )
+    engine = EngineRecipe.of(fit.normalizer, bundle, options)
     here = _engine_here(engine)
     layout = Layout(
         height=info.height,
@@ -124,14 +114,6 @@ def _recipe(fit: Fit, bundle: Bundle, options: SegmentOptions) -> Recipe:
         nodata=tuple(info.bands[band - 1].nodata for band in fit.bands),
         source=info.source,
     )
-
-
-def _everywhere(model: str | Path | None, bundle: Bundle) -> str:
-    """What a worker finds a model by: its name if it ships with geounet, else its whole path."""
-    shipped = {str(path): name for name, path in bundled_models().items()}
-    if bundle.path in shipped:
-        return shipped[bundle.path]
-    return str(Path(model or bundle.path).absolute())
 
 
 def _engine_here(recipe: EngineRecipe) -> ModelEngine:

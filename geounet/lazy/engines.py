@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
+from typing import Self
 
 from geounet.bands import Normalizer
 from geounet.bundle import Bundle
@@ -15,7 +17,8 @@ from geounet.cores import usable_cores
 from geounet.engine import ModelEngine
 from geounet.engine.select import make_engine
 from geounet.errors import ModelError
-from geounet.models import load_model
+from geounet.models import bundled_models, load_model
+from geounet.options import SegmentOptions
 
 _KEPT = 4
 """Models that a process remembers."""
@@ -39,6 +42,19 @@ class EngineRecipe:
     """As there."""
     precision: str
     """As there."""
+
+    @classmethod
+    def of(cls, normalizer: Normalizer, bundle: Bundle, options: SegmentOptions) -> Self:
+        """Of a scene's normalizer, a model and what was asked for."""
+        return cls(
+            model=_everywhere(options.model, bundle),
+            sha256=bundle.sha256,
+            scale=tuple(normalizer.scale.tolist()),
+            offset=tuple(normalizer.offset.tolist()),
+            engine=options.engine,
+            device=options.device,
+            precision=options.precision,
+        )
 
 
 class Engines:
@@ -108,3 +124,11 @@ def _at_once(device: str) -> int:
         return 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return max(1, usable_cores() // int(asked)) if asked.isdigit() and int(asked) else 1
+
+
+def _everywhere(model: str | Path | None, bundle: Bundle) -> str:
+    """What a worker finds a model by: its name if it ships with geounet, else its whole path."""
+    shipped = {str(path): name for name, path in bundled_models().items()}
+    if bundle.path in shipped:
+        return shipped[bundle.path]
+    return str(Path(model or bundle.path).absolute())

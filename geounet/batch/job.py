@@ -1,0 +1,93 @@
+"""What goes to workers, and what comes back: values that pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from geounet.fingerprint import Fingerprint
+from geounet.lazy.engines import EngineRecipe
+from geounet.options import SegmentOptions
+
+Files = Mapping[str, tuple[int, int]]
+"""Name of an output -> bytes, and time of change in nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One scene and what is to be made of it."""
+
+    name: str
+    """As the user gave it, for messages."""
+    source: tuple[str, ...]
+    """A path, or those of the single-band files of one scene."""
+    options: SegmentOptions
+    """With the paths of all outputs."""
+    pixels: int
+    """Of the scene."""
+    finished: Fingerprint | None = None
+    """What outputs depend on that are there, by the manifest; None: there are none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How a scene is computed."""
+
+    job: Job
+    """The scene, its options now the same on each worker."""
+    recipe: EngineRecipe
+    """How an engine is built."""
+    fingerprint: Fingerprint | None
+    """What strips depend on; None: the scene cannot be known again."""
+    outputs: Fingerprint | None
+    """What outputs depend on."""
+    is_finished: bool
+    """Whether the outputs are there."""
+    missing: tuple[int, ...]
+    """Rows of tiles whose strips are to be computed."""
+    pixel_rows: Mapping[int, tuple[int, int]]
+    """Row of tiles -> first row of its strip, and the one behind the last, in pixels."""
+    height: int
+    """Of a row of tiles, in pixels."""
+    width: int
+    """Of the scene, in pixels."""
+    margin: int
+    """Rows of pixels above and below a band that are read for it, too."""
+    lead: int
+    """Rows of tiles above a band that are computed for it, too."""
+    said: tuple[str, ...] = ()
+    """For the user."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """The outputs of a scene."""
+
+    files: Files
+    """All of them."""
+    warned: tuple[str, ...]
+    """What may spoil the result."""
+    valid_pixels: int
+    """Those that got a class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a task ended on its worker."""
+
+    worker: str
+    """Its address."""
+    seconds: float
+    """It took."""
+    value: Any = None
+    """What was made."""
+    error: str | None = None
+    """One line; None: it is done."""
+
+
+def files_of(paths: Iterable[Path]) -> Files:
+    """Size and time of change of those that are there."""
+    found = {path.name: path.stat() for path in paths if path.exists()}
+    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}

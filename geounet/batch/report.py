@@ -1,0 +1,32 @@
+"""What a batch did, as one value that turns into a line of JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchReport:
+    """The result of ``geounet batch``."""
+
+    manifest: Path
+    """What happened, line by line."""
+    done: tuple[Path, ...]
+    """Class maps that were made."""
+    kept: tuple[Path, ...]
+    """Class maps that an earlier run had made."""
+    failed: Mapping[str, str]
+    """Scene -> why."""
+    pixels: int
+    """Of the scenes that were made; what earlier runs had computed of them counts."""
+    seconds: float
+    """From the first look at the scenes to the end."""
+    mpx_per_s: float
+    """Million pixels a second."""
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), default=str)

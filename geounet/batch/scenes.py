@@ -1,0 +1,203 @@
+"""Which scenes a batch is of, and what their outputs are called."""
+
+from __future__ import annotations
+
+import glob
+import os
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from geounet.batch.job import Job, files_of
+from geounet.batch.manifest import Row
+from geounet.batch.options import BatchOptions
+from geounet.choose import choose_model
+from geounet.errors import GeounetError, OptionError, OutputError, SceneError
+from geounet.models import load_model
+from geounet.options import SegmentOptions
+from geounet.outputs import OutputPaths
+from geounet.parts import was_committing
+from geounet.run import closing
+from geounet.scene import open_scene
+
+Source = tuple[str, ...]
+"""A path, or those of the single-band files of one scene."""
+
+_AT_ONCE = 8
+"""Headers that are read at once: most of the time is waiting, for a disk or a server."""
+
+_SHOWN = 5
+"""Names in a message."""
+
+
+def read_scenes(arguments: Iterable[str]) -> list[Source]:
+    """The scenes that arguments name, each once, in their order.
+
+    An argument is a path or URL; a glob; or a text file (``scenes.txt``, or ``@`` before any name)
+    with a scene a line, or the single-band files of one. Empty lines and what follows a ``#`` say
+    nothing; names with blanks stand in quotes; paths count from the current folder.
+
+    Raises:
+        SceneError: A glob matches nothing, a list cannot be read, or there is no scene.
+    """
+    found = dict.fromkeys(source for text in arguments for source in _named(text))
+    if not found:
+        raise SceneError("no scene is named: give paths, globs in quotes, or a list as @scenes.txt")
+    return list(found)
+
+
+def _named(text: str) -> Iterator[Source]:
+    if text.startswith("@"):
+        yield from _listed(Path(text[1:]))
+    elif text.lower().endswith(".txt"):
+        yield from _listed(Path(text))
+    elif glob.has_magic(text) and "://" not in text and not os.path.lexists(text):
+        matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207  also of absolute patterns
+        if not matches:
+            raise SceneError(f"{text} matches no file: check the pattern and the folder")
+        yield from ((match,) for match in matches)
+    else:
+        yield (text,)
+
+
+def _listed(path: Path) -> Iterator[Source]:
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SceneError(f"{path}: this list of scenes cannot be read ({why})") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            names = shlex.split(line, comments=True, posix=os.name != "nt")
+        except ValueError as error:
+            raise SceneError(
+                f"{path}, line {number}: a quotation mark is not closed: names with blanks stand in"
+                " two of them"
+            ) from error
+        if names:
+            yield tuple(names)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jobs:
+    """What is to be done."""
+
+    jobs: Sequence[Job]
+    """In the order of the scenes."""
+    unreadable: Mapping[str, str]
+    """Scene -> why it is left out."""
+
+
+def make_jobs(
+    sources: Sequence[Source], options: BatchOptions, finished: Mapping[str, Row]
+) -> Jobs:
+    """Look at the headers of all scenes, and refuse what cannot be before any work is done.
+
+    Args:
+        sources: See :func:`read_scenes`.
+        options: What was asked for.
+        finished: Name of a class map -> its row in the manifest.
+
+    Raises:
+        OptionError: Two scenes would get one name.
+        OutputError: Outputs exist which this batch has not made, and must not be replaced.
+        ModelError: There is no such model.
+    """
+    model = options.segment.model
+    name = None if model is None else load_model(model).spec.name
+    with ThreadPoolExecutor(_AT_ONCE, "geounet-look") as pool:
+        looks = list(pool.map(lambda source: _look(source, options, name), sources))
+    jobs = [look for look in looks if isinstance(look, Job)]
+    unreadable = {
+        " ".join(source): look
+        for source, look in zip(sources, looks, strict=True)
+        if isinstance(look, str)
+    }
+    _refuse_twins(jobs)
+    jobs = [_with_row(job, finished.get(_raster(job).name)) for job in jobs]
+    if not options.segment.overwrite:
+        _refuse_existing(jobs, options.folder)
+    return Jobs(jobs=jobs, unreadable=unreadable)
+
+
+def _look(source: Source, options: BatchOptions, model: str | None) -> Job | str:
+    """What a header says; a line, if it says nothing."""
+    where = tuple(os.path.abspath(p) if os.path.exists(p) else p for p in source)  # noqa: PTH100, PTH110  a URL is no Path
+    try:
+        with closing(open_scene(where if len(where) > 1 else where[0])) as scene:
+            info = scene.info
+            if model is None:
+                bundle, fit = choose_model(scene, options.segment, lambda _: None, look=False)
+                fit.scene.close()
+                model = bundle.spec.name
+            return Job(
+                name=" ".join(source),
+                source=where,
+                options=_named_options(options, f"{info.name}.{model}"),
+                pixels=info.window.size,
+            )
+    except GeounetError as error:
+        return str(error)
+
+
+def _named_options(options: BatchOptions, stem: str) -> SegmentOptions:
+    folder, segment = options.folder.absolute(), options.segment
+    return replace(
+        segment,
+        out=folder / f"{stem}.tif",
+        polygons=folder / f"{stem}{options.polygons}" if segment.polygons else False,
+        aoi=None if segment.aoi is None else segment.aoi.absolute(),
+    )
+
+
+def _raster(job: Job) -> Path:
+    assert job.options.out is not None  # noqa: S101  for the type checker
+    return job.options.out
+
+
+def outputs_of(job: Job) -> list[Path]:
+    """Every file that is made of a scene."""
+    layer, raster = job.options.polygons, _raster(job)
+    sure = raster.with_suffix(".confidence.tif") if job.options.confidence else None
+    polygons = layer if isinstance(layer, Path) else None
+    return OutputPaths(raster=raster, polygons=polygons, confidence=sure).all
+
+
+def _with_row(job: Job, row: Row | None) -> Job:
+    """With what its outputs depend on, if they are as the manifest says."""
+    if row is None or not isinstance(row.get("fingerprint"), dict):
+        return job
+    files = row.get("files")
+    there = files_of(outputs_of(job))
+    if isinstance(files, dict) and there == {name: tuple(told) for name, told in files.items()}:
+        return replace(job, finished=row["fingerprint"])
+    return job
+
+
+def _refuse_twins(jobs: Sequence[Job]) -> None:
+    by_name: dict[Path, Job] = {}
+    for job in jobs:
+        other = by_name.setdefault(_raster(job), job)
+        if other is not job:
+            raise OptionError(
+                f"{other.name} and {job.name} would both become {_raster(job).name}: give one of"
+                " them another name, or another folder with -o in a batch of its own"
+            )
+
+
+def _refuse_existing(jobs: Sequence[Job], folder: Path) -> None:
+    exist = [
+        path.name
+        for job in jobs
+        if job.finished is None and not was_committing(_raster(job))
+        for path in outputs_of(job)
+        if path.exists()
+    ]
+    if exist:
+        more = f" and {len(exist) - _SHOWN} more" if len(exist) > _SHOWN else ""
+        raise OutputError(
+            f"{', '.join(exist[:_SHOWN])}{more} exist in {folder}, and are not what this batch"
+            " made: pass --overwrite to replace them, or give another folder with -o"
+        )
