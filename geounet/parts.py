@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
-from geounet.errors import OutputError
+from geounet.errors import OutputError, UnreachableError
 from geounet.fingerprint import Fingerprint
 from geounet.lock import Lock
 from geounet.stitch import Strip
@@ -69,7 +69,7 @@ class Parts:
     """The strips of one class map, in a hidden folder beside it: a :class:`Kept`.
 
     A context manager. Strips are kept until :meth:`drop`, or until an error ends the run; one that
-    is killed or interrupted leaves them. One process at a time has the folder. Where it cannot be
+    is killed or interrupted, or loses its connection to a remote scene, leaves them. One process at a time has the folder. Where it cannot be
     written, as on a full disk, what is there is removed, and the run goes on without.
 
     Law: what is read back is what was kept, or is made anew: a strip has its name only when it is
@@ -110,8 +110,10 @@ class Parts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt) and any(self._folder.glob("*.strip")):
-            error.args = (f"the same command goes on with what is finished of {self._raster}",)
+        if isinstance(error, (KeyboardInterrupt, UnreachableError)) and self._has_strips():
+            goes_on = f"the same command goes on with what is finished of {self._raster}"
+            said = f"{error}; " if isinstance(error, UnreachableError) else ""
+            error.args = (said + goes_on,)
         elif isinstance(error, (Exception, KeyboardInterrupt)):
             self.drop()
         self._opened.close()
@@ -150,6 +152,9 @@ class Parts:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._opened.close()  # Windows removes no file that is open
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _has_strips(self) -> bool:
+        return any(self._folder.glob("*.strip"))
 
     def _take_over(self) -> None:
         """Find what an earlier run has left, or remove it."""

@@ -29,6 +29,7 @@ from geounet.parts import Kept, Nowhere, Parts, was_committing
 from geounet.pipeline import Ahead, Behind
 from geounet.report import SegmentReport
 from geounet.scene import SceneReader, SceneSource, open_scene
+from geounet.scene.remote import Watch
 from geounet.staging import Staging, check_outputs
 from geounet.stitch import Strip, segment_strips
 from geounet.tilesize import best_tile, fixed_tile
@@ -89,6 +90,7 @@ def run_segment(
                 if totals.valid_pixels == 0:
                     raise SceneError(_nothing_valid(fit, options))
                 outputs.finish()
+            run.watch.check()
             kept.commit()
             staging.commit()
             kept.drop()
@@ -119,6 +121,7 @@ class _Run:
 
         info = fit.scene.info
         self.fit, self.bundle, self.options = fit, bundle, options
+        self.watch = Watch(info.files)
         self.wanted = None if options.aoi is None else AreaOfInterest.read(options.aoi, info.geobox)
         self.engines: list[ModelEngine] = make_engines(
             bundle,
@@ -160,7 +163,9 @@ class _Run:
 
     def kept(self, raster: Path, say: Say, stack: contextlib.ExitStack) -> Kept:
         """Where strips are kept, so that a run that was killed can go on."""
-        depends = fingerprint(self.fit, self.bundle, self.options, self.engine, self.grid)
+        depends = fingerprint(
+            self.fit, self.bundle, self.options, self.engine, self.grid, self.watch
+        )
         return Nowhere() if depends is None else stack.enter_context(Parts(raster, depends, say))
 
     @property

@@ -7,8 +7,8 @@ import pytest
 import rasters
 from range_server import serve
 
+from geounet.address import is_remote
 from geounet.errors import SceneError
-from geounet.gdalenv import is_remote
 from geounet.scene import open_scene
 from geounet.window import Window
 
