@@ -21,13 +21,13 @@ _SCHEMES = {
 }
 _SCHEME = re.compile(r"(?P<scheme>\w+)://", re.ASCII)
 _REMOTE = re.compile(
-    rf"(?:^|[+:\"'])(?:{'|'.join(_SCHEMES)})://|/vsi(?:curl|s3|gs|az|adls|oss|swift)(?:[/?_]|$)",
+    rf"(?:^|[^\w/])(?:{'|'.join(_SCHEMES)})://|/vsi(?:curl|s3|gs|az|adls|oss|swift)(?:[/?_]|$)",
     re.IGNORECASE,
 )
 _ARCHIVE = re.compile(r"\.(?:zip|kmz|tar|tgz|tar\.gz)(?=/|$)", re.IGNORECASE)
 _USER = re.compile(r"(?<=://)[^/\s@\"']+@")
 _QUERY = re.compile(r"(?<=\?)[^\s\"'()]+")
-_VALUE = re.compile(r"=[^&;]*")
+_VALUE = re.compile(r"=[^&;]*|(?<![^&;])[^=&;]+(?=[&;]|$)")
 _TOLD = re.compile(r"/vsicurl\?(?:[^\s\"']*&)?url=(?P<url>[^&\s\"']+)[^\s\"']*")
 
 
@@ -71,7 +71,11 @@ def shown(text: str) -> str:
     if not is_remote(text):
         return text
     text = _USER.sub("", text)
-    return _QUERY.sub(lambda found: _VALUE.sub("=***", found[0]), text)
+    return _QUERY.sub(lambda found: _VALUE.sub(_masked, found[0]), text)
+
+
+def _masked(value: re.Match[str]) -> str:
+    return "=***" if value[0].startswith("=") else "***"
 
 
 def bare(path: str) -> str:

@@ -69,8 +69,9 @@ class Parts:
     """The strips of one class map, in a hidden folder beside it: a :class:`Kept`.
 
     A context manager. Strips are kept until :meth:`drop`, or until an error ends the run; one that
-    is killed or interrupted, or loses its connection to a remote scene, leaves them. One process at a time has the folder. Where it cannot be
-    written, as on a full disk, what is there is removed, and the run goes on without.
+    is killed or interrupted, or loses its connection to a remote scene, leaves them. One process at
+    a time has the folder. Where it cannot be written, as on a full disk, what is there is removed,
+    and the run goes on without.
 
     Law: what is read back is what was kept, or is made anew: a strip has its name only when it is
     complete.

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from geounet.address import shown
+
 _LOGGERS = ("rasterio._env", "rasterio._err")
 """Where rasterio notes what GDAL signals, at level INFO."""
 _READING = re.compile(
@@ -54,5 +56,6 @@ class _Ear(logging.Filter):
         heard, message = getattr(_thread, "heard", None), record.getMessage()
         if heard is not None and _READING.search(message):
             heard.append(message.partition("msg=")[2].strip("'\" ") or message)
+        record.msg, record.args = shown(message), ()  # GDAL names whole URLs
         level = self._level or (self._parent.getEffectiveLevel() if self._parent else 0)
         return record.levelno >= level

@@ -24,6 +24,7 @@ from geounet.errors import SceneError, UnreachableError
 from geounet.gdalenv import read_env
 from geounet.hushed import hushed
 from geounet.raster import Raster
+from geounet.scene.blocktable import fetch_table
 from geounet.scene.grid import is_coarser
 from geounet.scene.memory import as_stored, finite
 from geounet.scene.port import SceneBand, SceneInfo
@@ -94,6 +95,8 @@ class GeoTIFFScene:
         part = (window.row_off, window.row_end), (window.col_off, window.col_end)
 
         def pixels(dataset: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+            if self._fetched:
+                fetch_table(dataset, window, bands)
             data = dataset.read(list(bands), window=part)
             return data, self._valid(dataset, data, bands, {"window": part})
 
@@ -129,7 +132,7 @@ class GeoTIFFScene:
         """
         patience: Patience | None = None
         while True:
-            opened = self._masks is not None
+            opened = bool(self._fetched and self._masks)  # before
             try:
                 with read_env(self._path), signalled() as lost:
                     handle = self._handle()

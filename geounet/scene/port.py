@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from odc.geo.geobox import GeoBox
 
+from geounet.address import is_remote
 from geounet.raster import Raster
 from geounet.window import Window
 
@@ -65,6 +66,11 @@ class SceneInfo:
         """Whether it holds bytes without a scale, as photos do: no reflectance, no decibels."""
         data = [band for band in self.bands if not band.is_alpha]
         return all((b.dtype, b.scale, b.offset) == ("uint8", 1, 0) for b in data)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether pixels come over a network."""
+        return any(is_remote(file) for file in self.files)
 
     @property
     def height(self) -> int:

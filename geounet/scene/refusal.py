@@ -14,6 +14,7 @@ from geounet.vsi import Answer
 
 _STATUS = re.compile(r"HTTP response code: (\d{3})")
 _WHOLE = "Range downloading not supported"
+_NO_FORMAT = "not recognized as being in a supported file format"
 _DENIED = (401, 403, 407)
 _GONE = (404, 410)
 _CREDENTIALS = {
@@ -42,6 +43,8 @@ def why_unread(path: str, error: Exception, answer: Answer | None, what: str) ->
         answer: What the server says, if the file is remote.
         what: Which pixels.
     """
+    if isinstance(error, LostMaskError):
+        return _why_unlike(path)
     if answer is None:
         said, remedy = innermost(error), "the file is damaged or was cut short; get it again"
     else:
@@ -52,12 +55,9 @@ def why_unread(path: str, error: Exception, answer: Answer | None, what: str) ->
 def why_unopened(path: str, error: Exception, answer: Answer | None, _what: str) -> str:
     """Of a file that cannot be opened; arguments as of :func:`why_unread`."""
     if isinstance(error, LostMaskError):
-        return (
-            f"{shown(path)} has a mask, and not every time that it is opened: lost connection, or a"
-            " file that is being replaced: try again"
-        )
+        return _why_unlike(path)
     reason = innermost(error)
-    if answer is None or (answer.is_sized and _WHOLE not in reason):
+    if answer is None or (answer.is_sized and _NO_FORMAT in reason):
         return _why_no_raster(path, error)
     said, remedy = _why_remote(path, reason, answer)
     return f"{shown(path)} cannot be opened as a raster ({said}): {remedy}"
@@ -68,6 +68,13 @@ def innermost(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return shown(" ".join(str(error).split()))[:200] or type(error).__name__
+
+
+def _why_unlike(path: str) -> str:
+    return (
+        f"{shown(path)} has a mask, and not every time that it is opened: lost connection, or a"
+        " file that is being replaced: try again"
+    )
 
 
 def _why_remote(path: str, reason: str, answer: Answer) -> tuple[str, str]:

@@ -115,7 +115,8 @@ def _open(path: str) -> xr.Dataset:
         import xarray as xr
     except ImportError as error:
         raise DependencyError(
-            f"{shown(path)} is read through xarray, which is not installed: pip install 'geounet[xarray]'"
+            f"{shown(path)} is read through xarray, which is not installed:"
+            " pip install 'geounet[xarray]'"
         ) from error
     zarr = path.rstrip("/").lower().endswith(".zarr")
     options: dict[str, Any] = {"engine": "zarr", "consolidated": None} if zarr else {}
