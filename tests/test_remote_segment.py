@@ -118,27 +118,29 @@ def test_the_map_is_that_of_the_file(site, model, expected, tmp_path, mode, name
         ("always_too_many", r"cannot be opened .* \(the server answers 429\): try again later"),
         (
             "down",
-            r"the pixels cannot be read \(rows 0 to 255: the server answers 503\): try again later",
+            r"the pixels cannot .* \(rows 256 to 383: the server answers 503\): try again later",
         ),
         (
             "always_cut",
-            r"the pixels cannot be read \(rows 0 to 255: .*\): lost connection, or a damaged file",
+            r"the pixels cannot .* \(rows 256 to 383: .*\): lost connection, or a damaged file",
         ),
         (
             "always_stalls",
-            r"the pixels cannot be read \(rows 0 to 255: .*\): lost connection, or a damaged",
+            r"the pixels cannot .* \(rows 256 to 383: .*\): lost connection, or a damaged",
         ),
         ("whole", r"cannot be opened .* \(the server sends whole files only\): download it"),
         ("never_sized", r"cannot be opened .* \(the server does not tell its size\): download it"),
         (
             "gone",
-            r"the pixels cannot be read \(rows 0 to 255: the server answers 404\): check the addr",
+            r"the pixels cannot .* \(rows 256 to 383: the server answers 404\): check the addr",
         ),
         ("forbidden", r"cannot be opened .* \(the server answers 403\): check the credentials"),
         ("unauthorized", r"cannot be opened .* \(the server answers 401\): check the credentials"),
     ],
 )
-def test_one_line_and_nothing_left(site, model, tmp_path, capsys, mode, said):
+def test_one_line_and_nothing_left(site, model, tmp_path, capsys, monkeypatch, mode, said):
+    if mode == "always_stalls":  # a second each time
+        monkeypatch.setenv("GDAL_HTTP_MAX_RETRY", "0")
     address = site.address(mode, "cog.tif?X-Amz-Signature=s3cr3t&se=2026")
     assert segment(model, tmp_path / "a.tif", address) == 2
     out, err = capsys.readouterr()
