@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geounet.address import bare
+from geounet.address import bare, is_remote
 from geounet.fit import Fit
 from geounet.options import SegmentOptions
 from geounet.scene import SceneReader
@@ -76,7 +76,10 @@ def _scene(scene: SceneReader, watch: Watch) -> list[object] | None:
         return None
     told: list[object] = [info.geobox.shape, tuple(info.geobox.affine), info.bands]
     told.append(None if info.geobox.crs is None else info.geobox.crs.to_wkt())
-    files = {file: _of_file(file) or _of_remote(file, watch) for file in sorted(info.files)}
+    files = {
+        file: _of_remote(file, watch) if is_remote(file) else _of_file(file)
+        for file in sorted(info.files)
+    }
     for file, known in files.items():
         told += known or [file]
     if not all(files.values()):

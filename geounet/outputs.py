@@ -16,6 +16,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from geounet import qgis
+from geounet.address import is_remote
 from geounet.bundle import Bundle
 from geounet.classes import NODATA, ClassScheme
 from geounet.errors import OutputError
@@ -75,6 +76,8 @@ class OutputPaths:
         Raises:
             OutputError: An output has the path of the scene.
         """
+        if is_remote(source):  # and perhaps longer than a path may be
+            return
         for path in self.all:
             if path.exists() and Path(source).exists() and path.samefile(source):
                 raise OutputError(f"{path} is the scene itself: choose another name with -o")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet import qgis
+from geounet.address import is_remote
 from geounet.classes import ClassDef
 from geounet.cores import usable_cores
 from geounet.errors import OptionError, OutputError, SceneError
@@ -380,5 +381,5 @@ def _wanted(classes: Sequence[str | int], legend: Mapping[int, ClassDef]) -> lis
 
 def _refuse_inputs(out: Path, info: SceneInfo) -> None:
     for file in info.files:
-        if out.exists() and Path(file).exists() and out.samefile(file):
+        if out.exists() and not is_remote(file) and Path(file).exists() and out.samefile(file):
             raise OutputError(f"{out} is the raster itself: choose another name")

@@ -195,7 +195,7 @@ def test_a_scene_that_is_replaced_meanwhile(site, model, tmp_path, capsys):
 def test_a_lost_run_goes_on_with_another_signature(site, large, model, tmp_path, capsys):
     """What is finished is kept, and the scene is known again however its address is signed."""
     out, address = tmp_path / "a.tif", site.address("fails_late", "large.tif")
-    assert segment(model, out, f"{address}?sig=s3cr3t") == 2
+    assert segment(model, out, f"{address}?sig={'s3cr3t' * 99}") == 2
     err = capsys.readouterr().err
     assert re.search(r"\(rows \d+ to 1023: .*\): .*: try again; the same command goes on", err)
     assert [p.name for p in tmp_path.iterdir()] == [".a.tif.parts"]
@@ -217,9 +217,12 @@ def test_a_remote_scene_that_changed_is_begun_anew(site, model, tmp_path, capsys
     assert "the scene changed since then: starting anew" in capsys.readouterr().err
 
 
-def test_bands_at_several_addresses(site, model, expected, tmp_path):
+def test_bands_at_several_addresses(site, model, expected, tmp_path, capsys):
     addresses = [site.address("cut", f"{name}.tif") for name in ("red", "nir")]
-    assert segment(model, tmp_path / "a.tif", *addresses) == 0
+    signed = [f"{address}?sig=s3cr3t" for address in addresses]
+    assert segment(model, tmp_path / "a.tif", *signed) == 0
+    assert main(["info", *signed]) == 0
+    assert "s3cr3t" not in "".join(capsys.readouterr())
     np.testing.assert_array_equal(labels(tmp_path / "a.tif"), expected)
 
 

@@ -72,6 +72,7 @@ class GeoTIFFScene:
         self._local = threading.local()
         self._handles: list[Any] = []
         self._masks: Any = None
+        self._seen = False
         self._fetched = remote_files([self._path])
         self._watch: Watch | None = None
         self._lock = threading.Lock()
@@ -132,15 +133,16 @@ class GeoTIFFScene:
         """
         patience: Patience | None = None
         while True:
-            opened = bool(self._fetched and self._masks)  # before
+            opened = bool(self._fetched and self._seen)  # before
             try:
                 with read_env(self._path), signalled() as lost:
                     handle = self._handle()
                     opened = True
                     found = act(handle)
-                    if not (lost and self._fetched):
-                        return found
-                    raise LostConnectionError(lost[0])
+                    if lost and self._fetched:
+                        raise LostConnectionError(lost[0])
+                    self._seen = True
+                    return found
             except RasterioError as error:
                 self._let_go()
                 patience = patience or Patience(self._fetched)
@@ -200,6 +202,7 @@ class GeoTIFFScene:
         handle: Any = getattr(self._local, "handle", None)
         self._local.handle = None
         with self._lock:
+            self._masks = self._masks if self._seen else None  # which may have been lost
             if handle in self._handles:
                 self._handles.remove(handle)
                 handle.close()
