@@ -148,6 +148,9 @@ MEASURED_MEMORY = (
     "simplified by 1.5 px, to GeoPackage",
     "smoothed, to GeoPackage",
 )
+_LARGE = 2200
+"""Side of a raster that is not small: for it, functions are compiled or loaded."""
+
 CHAIN = "rasterio.features.shapes, shapely, GeoPackage"
 
 
@@ -189,6 +192,7 @@ def _child(question: dict[str, Any]) -> None:
     peak = max(_peak(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     out = Path(question["out"])
     answer = {"polygons": found, "wall": wall, "cpu": cpu, "peak": peak, "before": before}
+    answer["all_cpu"] = _cpu()
     print(json.dumps(answer | {"bytes": out.stat().st_size if out.exists() else 0}))
 
 
@@ -220,7 +224,8 @@ def _run(
     )
     if done.returncode:
         raise RuntimeError(f"{contender}: {done.stderr[-800:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1])) | {"whole": time.perf_counter() - start}
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found | {"whole": time.perf_counter() - start}
 
 
 def _write(path: Path, labels: np.ndarray) -> None:
@@ -236,7 +241,7 @@ def _write(path: Path, labels: np.ndarray) -> None:
 def _folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _write(folder / "warm.tif", blobs(200, 3))
+        _write(folder / "warm.tif", blobs(_LARGE, 8))
         yield folder
 
 
@@ -301,19 +306,26 @@ def memory(*_: Any) -> None:
 
 
 def start(_cases: list[str], runs: int, *_: Any) -> None:
-    """The first start of all, which compiles, and a later one: a raster of 200 x 200 px."""
-    print("\n## Whole process, 200 x 200 px to GeoPackage, seconds\n\n| start | s |\n|---|---|")
+    """The first start of all and a later one: of a raster that is interpreted, and of a large one.
+
+    The first start on a large one compiles.
+    """
+    print("\n## Whole process to GeoPackage, seconds\n")
+    print("| pixels | start | s | CPU s |\n|---|---|---|---|")
     with _folder() as folder:
-        for what in ("first (compiles)", "later"):
-            seconds = []
+        _write(folder / "small.tif", blobs(512, 8))
+        for name, side in (("small", 512), ("warm", _LARGE)):
+            got: dict[str, list[dict[str, Any]]] = {"first": [], "later": []}
             for run in range(runs):
-                cache = folder / ("cache" if what == "later" else f"cache{run}")
-                env = {"NUMBA_CACHE_DIR": str(cache)}
-                if what == "later" and run == 0:
-                    _run("to GeoPackage", folder / "warm.tif", folder, warm=False, env=env)
-                found = _run("to GeoPackage", folder / "warm.tif", folder, warm=False, env=env)
-                seconds.append(found["whole"])
-            print(f"| {what} | {_spread(seconds)} |", flush=True)
+                for found in got.values():  # the later one finds what the first has left
+                    env = {"NUMBA_CACHE_DIR": str(folder / f"cache-{name}-{run}")}
+                    raster = folder / f"{name}.tif"
+                    found.append(_run("to GeoPackage", raster, folder, warm=False, env=env))
+            for what, found in got.items():
+                whole, cpu = ([one[key] for one in found] for key in ("whole", "all_cpu"))
+                print(
+                    f"| {side} x {side} | {what} | {_spread(whole)} | {_spread(cpu)} |", flush=True
+                )
 
 
 def _spread(values: list[float], digits: int = 2) -> str:

@@ -122,3 +122,16 @@ def test_training_says_how_to_get_it(folder) -> None:
     assert done.returncode == 2
     assert "pip install 'geounet[train]'" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_nothing_is_reported_to_anybody_and_nothing_slow_is_waited_for(folder) -> None:
+    """OpenVINO's package tells a web service of its import; pandas and numba take seconds."""
+    code = """
+import threading
+from geounet_cli.main import main
+main(["segment", "flood_s1.tif", "-o", "silent.tif", "--engine", "openvino", "--quiet"])
+print(*sorted({"openvino_telemetry", "numba", "pandas", "pyogrio", "pyarrow"} & set(sys.modules)))
+print(*(t.name for t in threading.enumerate() if t is not threading.main_thread()))
+"""
+    done = python(code, folder)
+    assert (done.returncode, done.stdout.split()) == (0, []), done.stderr

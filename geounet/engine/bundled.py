@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import openvino as ov
-import openvino.opset13 as ops
 from numpy.typing import NDArray
 
 from geounet.bundle import Bundle
 from geounet.engine.ready import Ready, line, try_size
+from geounet.engine.runtime import ops, ov
 from geounet.errors import ModelError
 from geounet.graph import Graph
 

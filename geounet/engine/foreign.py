@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import openvino as ov
-import openvino.opset13 as ops
 
 from geounet.bundle import Bundle
 from geounet.engine.ready import Ready, Scores, line, try_size
+from geounet.engine.runtime import ops, ov
 from geounet.errors import ModelError
 from geounet.graph import Ends, Graph, Output
 from geounet.spec import ModelSpec

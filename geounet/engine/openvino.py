@@ -6,8 +6,6 @@ import os
 from typing import Any, Literal
 
 import numpy as np
-import openvino as ov
-import openvino.opset13 as ops
 from numpy.typing import NDArray
 
 from geounet.bands import Normalizer
@@ -16,6 +14,7 @@ from geounet.engine.bundled import read_bundled
 from geounet.engine.foreign import read_foreign
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
 from geounet.engine.ready import line
+from geounet.engine.runtime import ops, ov
 from geounet.engine.stored import plain
 from geounet.errors import DeviceError, ModelError
 from geounet.spec import Seam

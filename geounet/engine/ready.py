@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-import openvino as ov
+from geounet.engine.runtime import ov
 
 Scores = Literal["logits", "probabilities", "one-hot"]
 

@@ -175,7 +175,7 @@ def has_torch() -> bool:
 def has_openvino() -> bool:
     """Whether OpenVINO is installed and loads."""
     try:
-        import openvino  # noqa: F401
+        from geounet.engine import runtime  # noqa: F401
     except ImportError:
         return False
     return True
@@ -210,7 +210,7 @@ def _half_is_faster(bundle: Bundle) -> bool:
 
 
 def _cpu_has_bf16() -> bool:
-    import openvino
+    from geounet.engine.runtime import ov
 
     # OpenVINO can tell in no time, where torch would have to be imported
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

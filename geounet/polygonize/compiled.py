@@ -1,4 +1,8 @@
-"""How the inner loops are compiled, and when they are not."""
+"""How the inner loops are compiled, and when they are not.
+
+Numba is imported when something is compiled or loaded, so that a small raster does without: numba
+and its compiler take a second to begin, and interpreting is done in less.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
-from numba.extending import register_jitable
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -38,23 +40,33 @@ class Kernel:
     ) -> None:
         functools.update_wrapper(self, function)
         self.name = f"{function.__module__}.{function.__qualname__}"
-        self._interpreted, self._ready = interpreted or function, False
-        try:
-            self._compiled: Any = numba.njit(cache=True, nogil=True)(function)
-        except RuntimeError:  # "cannot cache function: no locator available"
-            self._compiled = numba.njit(nogil=True)(function)
-            return
-        if hasattr(self._compiled, "_cache"):  # not with NUMBA_DISABLE_JIT
-            self._compiled._cache = _Cache(self._compiled._cache)  # noqa: SLF001  numba offers no other way
+        self._function, self._interpreted = function, interpreted or function
+        self._ready = False
 
     def __call__(self, *args: Any) -> Any:
         """What the function returns."""
         if INTERPRETER.insists_on(self) or (
-            not self._ready and not self.is_kept() and INTERPRETER.can_afford(args)
+            not self._ready and INTERPRETER.can_afford(args, self.is_kept)
         ):
             return INTERPRETER.run(self._interpreted, args)
         self._ready = True
         return self._compiled(*args)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        """What numba makes of it, when it is called."""
+        with _ONE_BY_ONE:
+            import numba
+
+            while _PENDING:
+                _PENDING.pop(0)()
+            try:
+                made: Any = numba.njit(cache=True, nogil=True)(self._function)
+            except RuntimeError:  # "cannot cache function: no locator available"
+                return numba.njit(nogil=True)(self._function)
+            if hasattr(made, "_cache"):  # not with NUMBA_DISABLE_JIT
+                made._cache = _Cache(made._cache)  # noqa: SLF001  numba offers no other way
+            return made
 
     @property
     def can_be_kept(self) -> bool:
@@ -84,8 +96,24 @@ def jit(*, interpreted: Callable[..., object] | None = None) -> Callable[[F], F]
 
 def callee(function: F) -> F:
     """Let a function be called by kernels, with which it is compiled, and by Python."""
-    kept: F = register_jitable(**CALLEE)(function)
-    return kept
+
+    @before_compiling
+    def register() -> None:
+        from numba.extending import register_jitable
+
+        register_jitable(**CALLEE)(function)
+
+    return function
+
+
+def before_compiling(tell: Callable[[], None]) -> Callable[[], None]:
+    """Call this before anything is compiled: it tells numba of what kernels call."""
+    _PENDING.append(tell)
+    return tell
+
+
+_PENDING: list[Callable[[], None]] = []
+_ONE_BY_ONE = threading.RLock()
 
 
 class _Here(threading.local):
@@ -97,19 +125,23 @@ class _Here(threading.local):
 
 
 class Interpreter:
-    """Seconds that may be spent on interpreting kernels rather than on compiling them."""
+    """Seconds of processor that may be spent on interpreting kernels, not on compiling them."""
 
     def __init__(self) -> None:
         self._here = _Here()
-        self._seconds, self._granted = 0.0, False
+        self._seconds, self._at_once, self._granted = 0.0, 0.0, False
         self._then: Callable[[], object] | None = None
         self._lock = threading.Lock()
 
-    def grant(self, seconds: float, then: Callable[[], object]) -> None:
-        """Seconds, the first time only; ``then`` is called when they are used up."""
+    def grant(self, seconds: float, then: Callable[[], object], *, at_once: float = 0.0) -> None:
+        """Seconds, the first time only; ``then`` is called when they are used up.
+
+        In the first of them, ``at_once``, it does not matter whether a kernel was compiled before.
+        """
         with self._lock:
             if not self._granted:
                 self._seconds, self._then, self._granted = seconds, then, True
+                self._at_once = at_once
 
     @contextlib.contextmanager
     def all_but(self, names: Collection[str]) -> Iterator[list[Kernel]]:
@@ -130,10 +162,16 @@ class Interpreter:
         self._here.seen.append(kernel)
         return kernel.name not in self._here.compiles
 
-    def can_afford(self, args: Iterable[Any]) -> bool:
+    def can_afford(self, args: Iterable[Any], is_kept: Callable[[], bool]) -> bool:
         """Whether a kernel with these arguments will be done in time."""
-        left = self._seconds
-        if left > 0 and left >= _SECONDS_AN_ITEM * sum(_items(args)):
+        if not self._granted:
+            return False
+        cost = _SECONDS_AN_ITEM * sum(_items(args))
+        if 0 < self._at_once >= cost:
+            return True
+        if is_kept():
+            return False
+        if 0 < self._seconds >= cost:
             return True
         with self._lock:
             self._seconds, then, self._then = 0.0, self._then, None
@@ -143,11 +181,13 @@ class Interpreter:
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         """What a function returns, and less time is left."""
-        start = time.perf_counter()
+        start = time.thread_time()  # others may have the processor
         with np.errstate(over="raise"):  # compiled, numbers are wider: no other result than theirs
             result = function(*args)
         with self._lock:
-            self._seconds -= time.perf_counter() - start
+            spent = time.thread_time() - start
+            self._seconds -= spent
+            self._at_once -= spent
         return result
 
 

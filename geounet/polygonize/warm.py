@@ -25,6 +25,12 @@ _SMALL = 4_000_000
 _PATIENCE = 4.0
 """Seconds for which that is tried."""
 
+_TINY = 600_000
+"""Pixels up to which it is also sooner done than loading what was compiled before."""
+
+_LOADING = 1.0
+"""Seconds that loading takes, the compiler included."""
+
 _PROCESSES = 4
 """That compile at once; the longest function takes as long as a fifth of all."""
 
@@ -61,7 +67,8 @@ def get_ready(
             compile_ahead(run)
 
     if pixels <= _SMALL:
-        INTERPRETER.grant(_PATIENCE, then=compile_now)
+        at_once = _LOADING if pixels <= _TINY else 0.0
+        INTERPRETER.grant(_PATIENCE, then=compile_now, at_once=at_once)
     elif wait:
         compile_now()
     else:

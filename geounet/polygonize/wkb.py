@@ -8,11 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.core import types
-from numba.extending import intrinsic, overload
 from numpy.typing import NDArray
 
-from geounet.polygonize.compiled import CALLEE, callee, jit
+from geounet.polygonize.compiled import CALLEE, before_compiling, callee, jit
 from geounet.polygonize.corners import ROW
 from geounet.polygonize.rings import LOW
 
@@ -26,29 +24,31 @@ def _store(data: Any, at: int, value: Any) -> None:
     data[at : at + len(stored)] = stored
 
 
-def _storing(typing: Any, data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  for numba
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = signature.args[0]
-        array = context.make_array(kind)(context, builder, args[0])
-        place = builder.gep(array.data, [args[1]])
-        pointer = builder.bitcast(place, args[2].type.as_pointer())
-        builder.store(args[2], pointer, align=1)
-        return context.get_dummy_value()
-
-    return types.void(data, types.intp, value), build
-
-
-_put: Any = intrinsic(_storing)
-
-
-@overload(_store, jit_options=CALLEE)
-def _store_compiled(data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  types
+@before_compiling
+def _compile_store() -> None:
     """One machine instruction, whatever the address."""
+    from numba.core import types
+    from numba.extending import intrinsic, overload
 
-    def put(data: Any, at: Any, value: Any) -> None:
-        _put(data, at, value)
+    def storing(typing: Any, data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  for numba
+        def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = signature.args[0]
+            array = context.make_array(kind)(context, builder, args[0])
+            place = builder.gep(array.data, [args[1]])
+            pointer = builder.bitcast(place, args[2].type.as_pointer())
+            builder.store(args[2], pointer, align=1)
+            return context.get_dummy_value()
 
-    return put
+        return types.void(data, types.intp, value), build
+
+    put_number: Any = intrinsic(storing)
+
+    @overload(_store, jit_options=CALLEE)
+    def compiled(data: Any, at: Any, value: Any) -> Any:  # noqa: ARG001  types
+        def put(data: Any, at: Any, value: Any) -> None:
+            put_number(data, at, value)
+
+        return put
 
 
 def wkb_offsets(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
@@ -22,11 +21,10 @@ from geounet.bundle import Bundle
 from geounet.errors import DependencyError
 from geounet.graph import IMAGE, Graph
 from geounet.quantize.folding import fold_batch_norms
+from geounet.untold import untold
 
 NEEDED = ("nncf", "onnx", "onnxruntime")
 """What ``geounet[quantize]`` brings."""
-
-_TELEMETRY = "openvino_telemetry"
 
 
 def check_installed() -> None:
@@ -102,16 +100,8 @@ def _has(name: str) -> bool:
 
 
 def _library() -> Any:
-    """NNCF; it tells its maker over the network that it was used, unless it finds no way to."""
-    before = sys.modules.get(_TELEMETRY)
-    sys.modules[_TELEMETRY] = None  # type: ignore[assignment]
-    try:
+    with untold():
         import nncf
-    finally:
-        if before is None:
-            del sys.modules[_TELEMETRY]
-        else:
-            sys.modules[_TELEMETRY] = before
     return nncf
 
 

@@ -94,6 +94,13 @@ def patience(monkeypatch):
     return compiled.INTERPRETER
 
 
+def work(seconds: float) -> None:
+    """Keep the processor busy."""
+    start = time.thread_time()
+    while time.thread_time() < start + seconds:
+        pass
+
+
 COUNT = "def f(values):\n    counted.append(len(values))\n    return len(values)"
 """Numba refuses to compile this one: ``counted`` is a list of a module."""
 
@@ -115,12 +122,12 @@ def test_what_was_never_compiled_is_interpreted_while_there_is_time(patience) ->
 
 def test_time_that_is_used_up_is_not_granted_again(patience) -> None:
     ended = []
-    sleep = jit()(made_of("def f(x):\n    wait(0.02)\n    return x", wait=time.sleep))
+    slow = jit()(made_of("def f(x):\n    wait(0.02)\n    return x", wait=work))
     patience.grant(0.01, then=lambda: ended.append(True))
-    assert sleep(1) == 1
+    assert slow(1) == 1
     patience.grant(0.01, then=lambda: ended.append(False))
     with pytest.raises(Exception, match="wait"):
-        sleep(1)
+        slow(1)
     assert ended == [True]
 
 
@@ -128,6 +135,14 @@ def test_what_was_compiled_before_is_not_interpreted(patience) -> None:
     jit()(triple)(1)
     patience.grant(9.0, then=lambda: None)
     again = jit(interpreted=lambda _: "interpreted")(triple)
+    assert again(2) == 6
+
+
+def test_what_is_done_sooner_than_the_compiler_has_begun_is_interpreted(patience) -> None:
+    jit()(triple)(1)
+    patience.grant(9.0, then=lambda: None, at_once=0.1)
+    again = jit(interpreted=lambda _: work(0.11))(triple)
+    assert again(2) is None
     assert again(2) == 6
 
 
@@ -140,14 +155,14 @@ PLAIN = Tracing(geobox=GRID, nodata=OUTSIDE)
 
 @pytest.mark.parametrize(("pixels", "kept", "what"), [
     (100, False, "interpret"), (10**9, False, "compile"), (10**9, True, ""),
-    (100, True, "interpret"),  # what else was never compiled, for smooth borders
+    (100, True, "interpret"), (1_000_000, False, "interpret"), (1_000_000, True, ""),
 ])  # fmt: skip
 def test_a_small_raster_is_not_worth_compiling(patience, monkeypatch, pixels, kept, what) -> None:
     done: list[str] = []
     monkeypatch.setattr(warm, "compile_ahead", lambda *_, **__: done.append("compile"))
     monkeypatch.setattr(compiled.Kernel, "is_kept", lambda _: kept)
     warm.get_ready(pixels, print, Rehearsal(tracing=PLAIN))
-    if patience.can_afford([np.zeros(5)]):
+    if patience.can_afford([np.zeros(5)], lambda: kept):
         done.append("interpret")
     assert done == ([what] if what else [])
 

@@ -1,4 +1,4 @@
-"""Files of GDAL's without a polygon, or with one: what is then filled without GDAL."""
+"""FlatGeobuf files of GDAL's without a polygon, or with one: filled without GDAL."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from geounet.hushed import hushed
 from geounet.polygonize.layers.layout import PolygonLayout
 
 
-def empty_file(
-    layout: PolygonLayout, driver: str, *, polygons: int = 0, options: dict[str, str] | None = None
-) -> bytes:
+def empty_file(layout: PolygonLayout, *, polygons: int = 0) -> bytes:
     """A layer of this layout, as GDAL makes it in memory; its values are 0.
 
     Raises:
@@ -32,10 +30,9 @@ def empty_file(
                 [_values(dtype, polygons) for _, dtype in layout.fields],
                 [name for name, _ in layout.fields],
                 layer=layout.name,
-                driver=driver,
+                driver="FlatGeobuf",
                 geometry_type=layout.geometry_type,
                 crs=layout.crs,
-                dataset_options=options or {},
             )
     except (DataSourceError, RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())[:160]

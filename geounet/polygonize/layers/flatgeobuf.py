@@ -36,7 +36,7 @@ class FlatGeobuf:
 
     def __init__(self, path: Path, layout: PolygonLayout) -> None:
         self._layout = layout
-        self._head = empty_file(layout, "FlatGeobuf")
+        self._head = empty_file(layout)
         self._leaves = _Leaves()
         with contextlib.ExitStack() as opened:
             self._file = opened.enter_context(path.open("wb"))
@@ -77,7 +77,7 @@ class FlatGeobuf:
 
     def _header(self, count: int, box: NDArray[np.float64]) -> bytes:
         """GDAL's header of a layer of one polygon, with another number and another box."""
-        head = bytearray(empty_file(self._layout, "FlatGeobuf", polygons=1))
+        head = bytearray(empty_file(self._layout, polygons=1))
         size = int.from_bytes(head[_MAGIC : _MAGIC + 4], "little")
         del head[_MAGIC + 4 + size :]
         at = _field(head, _COUNT)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from geounet.polygonize.layers.flatgeobuf import FlatGeobuf
-from geounet.polygonize.layers.geojson import GeoJson
-from geounet.polygonize.layers.gpkg import GeoPackage
 from geounet.polygonize.layers.layout import PolygonLayout
-from geounet.polygonize.layers.parquet import GeoParquet
 from geounet.polygonize.layers.suffixes import check_suffix
 from geounet.polygonize.layers.writer import Encoder, LayerWriter, ThreadedWriter
 
-_ENCODERS: dict[str, Callable[[Path, PolygonLayout], Encoder]] = {
-    ".gpkg": GeoPackage,
-    ".fgb": FlatGeobuf,
-    ".parquet": GeoParquet,
-    ".geojson": GeoJson,
+_ENCODERS = {
+    ".gpkg": ("gpkg", "GeoPackage"),
+    ".fgb": ("flatgeobuf", "FlatGeobuf"),
+    ".parquet": ("parquet", "GeoParquet"),
+    ".geojson": ("geojson", "GeoJson"),
 }
+"""Module and class by suffix; only what is used is imported, with the libraries that it needs."""
 
 
 def open_layer(path: Path, layout: PolygonLayout) -> LayerWriter:
@@ -43,4 +41,7 @@ def encoder_of(path: Path) -> Callable[[Path, PolygonLayout], Encoder]:
         OptionError: The suffix is not one of ``SUFFIXES``.
     """
     check_suffix(path)
-    return _ENCODERS[path.suffix.lower()]
+    module, name = _ENCODERS[path.suffix.lower()]
+    encoder: Callable[[Path, PolygonLayout], Encoder]
+    encoder = getattr(import_module(f"geounet.polygonize.layers.{module}"), name)
+    return encoder

@@ -1,4 +1,4 @@
-"""GeoPackage: GDAL makes the empty file, and its tables are filled page by page."""
+"""GeoPackage: its tables are made by SQLite, and filled page by page."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from numpy.typing import NDArray
 
 from geounet.errors import OutputError
 from geounet.polygonize.batch import PolygonBatch
-from geounet.polygonize.layers.empty import empty_file
 from geounet.polygonize.layers.fields import Fields
-from geounet.polygonize.layers.layout import PolygonLayout
+from geounet.polygonize.layers.layout import PolygonLayout, layer_name
 from geounet.polygonize.layers.pages import PAGE
 from geounet.polygonize.layers.room import Room
 from geounet.polygonize.layers.rows import rows
 from geounet.polygonize.layers.rtree import RTree
+from geounet.polygonize.layers.schema import add_style, create, quoted
 from geounet.polygonize.layers.tables import PageFile, Table
-
-_STAMP = "1970-01-01T00:00:00.000Z"
-"""When the content is said to have changed: equal layers are equal files."""
 
 
 class GeoPackage:
@@ -32,8 +29,8 @@ class GeoPackage:
         self._path, self._layout = path, layout
         self._count, self._room = 0, Room()
         self._box = np.array([np.inf, np.inf, -np.inf, -np.inf])
-        # 1.4 makes GDAL up to 3.6 warn at each opening
-        path.write_bytes(empty_file(layout, "GPKG", options={"VERSION": "1.3"}))
+        if layer_name(layout.name) != layout.name:
+            raise OutputError(f"a layer {layout.name!r} cannot be made: such names are reserved")
         roots, self._srs = self._prepare()
         self._file = PageFile(path)
         name = f"rtree_{layout.name}_geom"
@@ -76,16 +73,12 @@ class GeoPackage:
         self._file.close()
 
     def _prepare(self) -> tuple[dict[str, int], int]:
-        """Make the file ready for more pages: gives the root page of each table, and the CRS."""
+        """Make the file: gives the root page of each table, and the number of the CRS."""
+        self._path.write_bytes(b"")
         with _database(self._path) as database:
-            database.execute("UPDATE gpkg_contents SET last_change = ?", (_STAMP,))
+            srs = create(database, self._layout)
             if self._layout.style is not None:
-                _add_style(database, self._layout.name, self._layout.style)
-            ((srs,),) = database.execute("SELECT srs_id FROM gpkg_geometry_columns")
-        with _database(self._path) as database:
-            # one size of pages, none of them free, nothing of the old time stamp left
-            for line in (f"PRAGMA page_size = {PAGE}", "PRAGMA auto_vacuum = NONE", "VACUUM"):
-                database.execute(line)
+                add_style(database, self._layout.name, self._layout.style)
             roots = dict(database.execute("SELECT name, rootpage FROM sqlite_master"))
         return roots, srs
 
@@ -107,7 +100,7 @@ class GeoPackage:
         name = self._layout.name
         with _database(self._path) as database:
             found, indexed = (
-                database.execute(f"SELECT count(*) FROM {_quoted(table)}").fetchone()[0]  # noqa: S608
+                database.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0]  # noqa: S608
                 for table in (name, f"rtree_{name}_geom_rowid")
             )
         return found, indexed
@@ -117,39 +110,7 @@ class GeoPackage:
 def _database(path: Path) -> Iterator[sqlite3.Connection]:
     """Open, commit and close; without a journal, for nobody else sees a file in the making."""
     with contextlib.closing(sqlite3.connect(path)) as database:
-        for line in ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF"):
-            database.execute(line)
+        for line in (f"page_size = {PAGE}", "journal_mode = OFF", "synchronous = OFF"):
+            database.execute(f"PRAGMA {line}")
         with database:
             yield database
-
-
-def _quoted(name: str) -> str:
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'
-
-
-def _add_style(database: sqlite3.Connection, layer: str, style: str) -> None:
-    """The table in which QGIS looks for the style of a layer of a GeoPackage."""
-    database.execute(_STYLES)
-    database.execute(
-        "INSERT INTO layer_styles (f_table_catalog, f_table_schema, f_table_name,"
-        " f_geometry_column, styleName, styleQML, styleSLD, useAsDefault, description,"
-        " owner, update_time) VALUES ('', '', ?, 'geom', ?, ?, '', 1, 'class colours', '', ?)",
-        (layer, layer, style, _STAMP),
-    )
-    database.execute(
-        "INSERT INTO gpkg_contents (table_name, data_type, identifier, last_change)"
-        " VALUES ('layer_styles', 'attributes', 'layer_styles', ?)",
-        (_STAMP,),
-    )
-
-
-_STYLES = """
-CREATE TABLE layer_styles (
-  id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL,
-  f_table_catalog TEXT(256), f_table_schema TEXT(256), f_table_name TEXT(256),
-  f_geometry_column TEXT(256), styleName TEXT(30), styleQML TEXT, styleSLD TEXT,
-  useAsDefault BOOLEAN, description TEXT, owner TEXT(30), ui TEXT(30),
-  update_time DATETIME DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
-)
-"""

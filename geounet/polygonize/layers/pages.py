@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.extending import overload
 
-from geounet.polygonize.compiled import CALLEE, callee, jit
+from geounet.polygonize.compiled import CALLEE, before_compiling, callee, jit
 
 PAGE = 4096
 """Bytes of a page, SQLite's default."""
@@ -69,18 +68,22 @@ def copy(out: Any, at: int, source: Any, start: Any, stop: Any) -> int:
     return end
 
 
-@overload(copy, jit_options=CALLEE)
-def _copy_compiled(out: Any, at: Any, source: Any, start: Any, stop: Any) -> Any:  # noqa: ARG001
+@before_compiling
+def _compile_copy() -> None:
     """The same: slices take longer to compile."""
+    from numba.extending import overload
 
-    def copy(out: Any, at: Any, source: Any, start: Any, stop: Any) -> Any:
-        # unsigned: what may be negative is asked for its sign at each byte, not copied in blocks
-        to, first = np.uint64(at), np.uint64(start)
-        for k in range(np.uint64(stop - start)):
-            out[to + k] = source[first + k]
-        return at + stop - start
+    @overload(copy, jit_options=CALLEE)
+    def compiled(out: Any, at: Any, source: Any, start: Any, stop: Any) -> Any:  # noqa: ARG001
+        def copy(out: Any, at: Any, source: Any, start: Any, stop: Any) -> Any:
+            # unsigned: what may be negative is asked for its sign at each byte, not copied in
+            # blocks
+            to, first = np.uint64(at), np.uint64(start)
+            for k in range(np.uint64(stop - start)):
+                out[to + k] = source[first + k]
+            return at + stop - start
 
-    return copy
+        return copy
 
 
 @jit()

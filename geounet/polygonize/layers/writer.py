@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from pyogrio.errors import DataSourceError
 from pyproj.exceptions import ProjError
 
 from geounet.errors import OutputError
@@ -115,7 +113,7 @@ class ThreadedWriter:
             stop = GeneratorExit()
             self._thread.__exit__(type(stop), stop, None)
             # what is buffered cannot be written to a full disk, and is not wanted
-            with contextlib.suppress(OSError, pa.ArrowException):
+            with contextlib.suppress(*_refusals()):
                 self._encoder.close()
 
     def _encode(self, chunk: PolygonBatch) -> None:
@@ -137,9 +135,16 @@ def told(path: Path) -> Iterator[None]:
     """What the system and the libraries report becomes OutputError."""
     try:
         yield
-    except (OSError, sqlite3.Error, pa.ArrowException, DataSourceError, ProjError) as error:
+    except _refusals() as error:
         line = " ".join(str(getattr(error, "strerror", None) or error).split())[:160]
         raise OutputError(
             f"{path.parent.absolute()}: the polygons cannot be written ({line}): free some disk"
             " space, or choose another folder with --polygons"
         ) from error
+
+
+def _refusals() -> tuple[type[Exception], ...]:
+    """What the system and the libraries raise; known only when it is needed."""
+    import pyarrow as pa
+
+    return OSError, sqlite3.Error, ProjError, pa.ArrowException
