@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
 
+from geounet.aoi import AreaOfInterest
 from geounet.bands import lacking_bands
 from geounet.bundle import Bundle
 from geounet.errors import BandError, GeounetError
@@ -13,6 +14,7 @@ from geounet.models import bundled_models, load_model
 from geounet.options import SegmentOptions
 from geounet.scene import SceneReader
 from geounet.spec import ModelSpec
+from geounet.window import Window
 
 Say = Callable[[str], None]
 """Takes a line for the user."""
@@ -35,7 +37,7 @@ def choose_model(
     bundle, fit = _matching(scene, options)
     try:
         if look:
-            check_values(fit, bundle.spec)
+            check_values(fit, bundle.spec, within=_fetched(fit, options))
     except BaseException:
         _release(fit, scene)
         raise
@@ -44,6 +46,14 @@ def choose_model(
     if note := fit.scene.info.note:
         say(note)
     return bundle, fit
+
+
+def _fetched(fit: Fit, options: SegmentOptions) -> Window | None:
+    """Of a remote scene, the part that is fetched; None: all."""
+    info = fit.scene.info
+    if options.aoi is None or not info.is_remote:
+        return None
+    return AreaOfInterest.read(options.aoi, info.geobox).window
 
 
 def explain_models(

@@ -17,6 +17,10 @@ class SceneError(GeounetError):
     """The scene cannot be opened, read or understood."""
 
 
+class UnreachableError(SceneError):
+    """A remote scene cannot be opened or read, after several tries."""
+
+
 class BandError(SceneError):
     """The bands of the scene do not answer the bands of the model."""
 

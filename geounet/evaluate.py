@@ -277,9 +277,10 @@ def _report(
     edges: BoundaryScore,
     given: dict[int, str],
 ) -> EvaluationReport:
-    legend = read_legend(pred.source)
+    legend = read_legend(pred.path or pred.source)
+    theirs = read_legend(labels.path or labels.source)
     known = set(given) or set(legend)
-    names = {code: c.name for code, c in {**read_legend(labels.source), **legend}.items()} | given
+    names = {code: c.name for code, c in {**theirs, **legend}.items()} | given
     codes = sorted(known | set(counts.codes))
     scores = [counts.score(code) for code in codes]
     known |= {score.code for score in scores if score.predicted}

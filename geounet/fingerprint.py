@@ -9,9 +9,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geounet.address import bare, is_remote
 from geounet.fit import Fit
 from geounet.options import SegmentOptions
 from geounet.scene import SceneReader
+from geounet.scene.remote import Watch
 from geounet.tiling import TileGrid
 from geounet.window import Window
 
@@ -24,14 +26,20 @@ Fingerprint = dict[str, str]
 
 
 def fingerprint(
-    fit: Fit, bundle: Bundle, options: SegmentOptions, engine: ModelEngine, grid: TileGrid
+    fit: Fit,
+    bundle: Bundle,
+    options: SegmentOptions,
+    engine: ModelEngine,
+    grid: TileGrid,
+    watch: Watch | None = None,
 ) -> Fingerprint | None:
     """All that the strips of a run depend on; None where a scene cannot be known again.
 
     Law: runs with the same fingerprint make the same strips. Files are told by path, size and time
-    of change; what is remote by its header and a corner of its pixels.
+    of change; remote ones by address (however it is signed), ETag or date, and size, as ``watch``
+    found them, or by their header and a corner of their pixels if the server does not say.
     """
-    scene = _scene(fit.scene)
+    scene = _scene(fit.scene, watch or Watch(fit.scene.info.files))
     if scene is None:
         return None
     reading = fit.normalizer
@@ -62,15 +70,19 @@ def _version(package: str) -> str:
         return ""
 
 
-def _scene(scene: SceneReader) -> list[object] | None:
+def _scene(scene: SceneReader, watch: Watch) -> list[object] | None:
     info = scene.info
     if not info.files:
         return None
     told: list[object] = [info.geobox.shape, tuple(info.geobox.affine), info.bands]
     told.append(None if info.geobox.crs is None else info.geobox.crs.to_wkt())
-    for file in sorted(info.files):
-        told += _of_file(file) or [file]
-    if not all(os.path.exists(file) for file in info.files):  # noqa: PTH110  a URL is no Path
+    files = {
+        file: _of_remote(file, watch) if is_remote(file) else _of_file(file)
+        for file in sorted(info.files)
+    }
+    for file, known in files.items():
+        told += known or [file]
+    if not all(files.values()):
         corner = Window(row_off=0, col_off=0, height=info.block[0], width=info.block[1])
         raster = scene.read(corner.intersect(info.window), range(1, len(info.bands) + 1))
         told.append(hashlib.sha256(raster.data.tobytes()).hexdigest())
@@ -84,6 +96,14 @@ def _of_file(file: str | Path) -> list[object]:
         return []
     found = _walk(path) if path.is_dir() else [path]
     return [(str(p.absolute()), p.stat().st_size, p.stat().st_mtime_ns) for p in found]
+
+
+def _of_remote(file: str, watch: Watch) -> list[object]:
+    """Of a file that its server tells from earlier ones; nothing of another."""
+    stamp = watch.stamp(file)
+    if stamp is None or not stamp.is_sure:
+        return []
+    return [bare(file), stamp.etag or stamp.modified, stamp.size]
 
 
 def _walk(folder: Path) -> Iterator[Path]:

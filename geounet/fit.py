@@ -17,6 +17,10 @@ from geounet.window import Window
 
 _SAMPLE = 256  # pixels on a side
 _SAMPLES = 5  # on each axis; 25 windows say enough and cost the same for any scene
+_SHARE = 12  # of the blocks of a remote scene, one is looked at
+_FEW = 9  # blocks
+_MARGIN = 0.5
+"""How much wider the plausible range of values is for few blocks, which may be all cloud."""
 _STRIP = 4096  # columns, where all of a scene must be looked at
 _LINEAR_SHARE = 0.99  # share of values >= 0 from which backscatter cannot be in dB
 
@@ -87,24 +91,32 @@ def scaling(
     return scale, offset if reading.offset is None else [reading.offset] * len(bands)
 
 
-def check_values(fit: Fit, spec: ModelSpec) -> None:
+def check_values(fit: Fit, spec: ModelSpec, *, within: Window | None = None) -> None:
     """Refuse values that cannot be what the model expects, from a sample of windows.
+
+    Args:
+        fit: The scene, and how it is read.
+        spec: The model.
+        within: The part of the scene that is looked at; None: all of it.
 
     Raises:
         SceneError: No pixel of the scene is valid.
         ValueRangeError: The median of a band is not plausible, or backscatter is linear power.
     """
     info = fit.scene.info
-    sample = _sample(fit, _windows(info.window))
+    part = within if within is not None and within.size else info.window
+    windows = _few_blocks(info, part) if info.is_remote else list(_windows(part))
+    sample = _sample(fit, windows)
     if sample.shape[1] == 0:
-        sample = _first_valid(fit)
+        sample = _first_valid(fit, part)
     if sample.shape[1] == 0:
         raise SceneError(
             f"{info.source} has no valid pixel: check its nodata value and mask"
             " (geounet info shows them)"
         )
     floats = {np.dtype(info.bands[band - 1].dtype).kind for band in fit.bands} == {"f"}
-    check_sample(sample, spec, info.source, floats=floats)
+    margin = _MARGIN if info.is_remote and len(windows) < _FEW else 0.0
+    check_sample(sample, spec, info.source, floats=floats, margin=margin)
 
 
 def check_sample(
@@ -187,22 +199,51 @@ def _sample(fit: Fit, windows: Iterable[Window]) -> NDArray[np.float32]:
     return np.concatenate(parts, axis=1)
 
 
-def _first_valid(fit: Fit) -> NDArray[np.float32]:
-    """Valid values of the first part of the scene that has any, or none (bands, 0)."""
-    scene = fit.scene.info.window
-    for row in range(0, scene.height, _SAMPLE):
-        for col in range(0, scene.width, _STRIP):
+def _first_valid(fit: Fit, within: Window) -> NDArray[np.float32]:
+    """Valid values of the first part that has any, or none (bands, 0)."""
+    for row in range(within.row_off, within.row_end, _SAMPLE):
+        for col in range(within.col_off, within.col_end, _STRIP):
             part = Window(row_off=row, col_off=col, height=_SAMPLE, width=_STRIP)
-            found = _sample(fit, [part.intersect(scene)])
+            found = _sample(fit, [part.intersect(within)])
             if found.shape[1] > 0:
                 return found
     return np.empty((len(fit.bands), 0), np.float32)
 
 
-def _windows(scene: Window) -> Iterator[Window]:
-    for row in _starts(scene.height):
-        for col in _starts(scene.width):
-            yield Window(row_off=row, col_off=col, height=_SAMPLE, width=_SAMPLE).intersect(scene)
+def _windows(part: Window) -> Iterator[Window]:
+    for row in _starts(part.height):
+        for col in _starts(part.width):
+            start = part.row_off + row, part.col_off + col
+            window = Window(row_off=start[0], col_off=start[1], height=_SAMPLE, width=_SAMPLE)
+            yield window.intersect(part)
+
+
+def _few_blocks(info: SceneInfo, part: Window) -> list[Window]:
+    """Blocks of a remote scene, spread over a part of it.
+
+    They are fetched once more when it is segmented: no more than a twelfth of the part, and no
+    blocks beside those that are looked at.
+    """
+    height, width = info.block
+    rows = range(part.row_off // height, -(-part.row_end // height))
+    cols = range(part.col_off // width, -(-part.col_end // width))
+    number = min(max(1, len(rows) * len(cols) // _SHARE), _SAMPLES**2)
+    wide = min(len(cols), math.isqrt(number))
+    return [
+        Window.between(
+            row * height,
+            col * width,
+            row * height + min(height, _SAMPLE),
+            col * width + min(width, _STRIP),
+        ).intersect(part)
+        for row in _spread(rows, min(len(rows), number // wide))
+        for col in _spread(cols, wide)
+    ]
+
+
+def _spread(blocks: range, number: int) -> list[int]:
+    """So many of them, at equal distances."""
+    return [blocks[(2 * i + 1) * len(blocks) // (2 * number)] for i in range(number)]
 
 
 def _starts(size: int) -> list[int]:

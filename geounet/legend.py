@@ -7,11 +7,10 @@ from pathlib import Path
 from xml.etree import ElementTree as ET  # the file lies beside the user's own raster
 
 import rasterio
-from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from geounet.classes import NODATA, ClassDef
-from geounet.gdalenv import read_env
-from geounet.hushed import hushed
+from geounet.errors import SceneError, UnreachableError
+from geounet.scene import GeoTIFFScene
 
 TAG = "GEOUNET_CLASSES"
 """Dataset tag of a class map: a JSON list of code, name and color."""
@@ -36,6 +35,9 @@ def read_legend(path: str | Path) -> dict[int, ClassDef]:
 
     The dataset tag ``GEOUNET_CLASSES`` comes first; else GDAL's category names (``.aux.xml``) with
     the colours of the colour table.
+
+    Raises:
+        UnreachableError: It is remote, and cannot be reached.
     """
     tag, table = _header(str(path))
     named = _from_tag(tag)
@@ -55,12 +57,15 @@ def palette_color(rank: int) -> tuple[int, int, int]:
 
 
 def _header(path: str) -> tuple[str, dict[int, str]]:
-    with read_env(path), hushed(NotGeoreferencedWarning):
-        try:
-            with rasterio.open(path) as dataset:
-                return dataset.tags().get(TAG, ""), _color_table(dataset)
-        except RasterioError:
-            return "", {}
+    scene = GeoTIFFScene(path)
+    try:
+        return scene.look(lambda dataset: (dataset.tags().get(TAG, ""), _color_table(dataset)))
+    except UnreachableError:
+        raise
+    except SceneError:
+        return "", {}
+    finally:
+        scene.close()
 
 
 def _color_table(dataset: rasterio.DatasetReader) -> dict[int, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from geounet.errors import OutputError
+from geounet.errors import OutputError, UnreachableError
 from geounet.fingerprint import Fingerprint
 from geounet.lock import Lock
 from geounet.stitch import Strip
@@ -77,8 +77,9 @@ class Parts:
     """The strips of one class map, in a hidden folder beside it: a :class:`Kept`.
 
     A context manager. Strips are kept until :meth:`drop`, or until an error ends the run; one that
-    is killed or interrupted leaves them. One process at a time has the folder. Where it cannot be
-    written, as on a full disk, what is there is removed, and the run goes on without.
+    is killed or interrupted, or loses its connection to a remote scene, leaves them. One process at
+    a time has the folder. Where it cannot be written, as on a full disk, what is there is removed,
+    and the run goes on without.
 
     Law: what is read back is what was kept, or is made anew: a strip has its name only when it is
     complete.
@@ -124,8 +125,10 @@ class Parts:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if isinstance(error, KeyboardInterrupt) and any(strip_paths(self._folder)):
-            error.args = (f"the same command goes on with what is finished of {self._raster}",)
+        if isinstance(error, (KeyboardInterrupt, UnreachableError)) and self._has_strips():
+            goes_on = f"the same command goes on with what is finished of {self._raster}"
+            said = f"{error}; " if isinstance(error, UnreachableError) else ""
+            error.args = (said + goes_on,)
         elif isinstance(error, (Exception, KeyboardInterrupt)):
             self.drop()
         self._opened.close()
@@ -155,6 +158,9 @@ class Parts:
         if not self._lasting:
             self._found = set()
             _remove(self._folder, self._opened)
+
+    def _has_strips(self) -> bool:
+        return not self._lasting and any(strip_paths(self._folder))
 
     def _take_over(self) -> None:
         """Find what an earlier run has left, or remove it."""

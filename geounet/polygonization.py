@@ -39,6 +39,7 @@ from geounet.polygonize.tolerance import parse_length, tolerance_of
 from geounet.polygonize.warm import get_ready
 from geounet.samegrid import check_same_grid
 from geounet.scene import SceneInfo, SceneReader, SceneSource, open_scene
+from geounet.scene.remote import Watch
 from geounet.staging import Staging, check_outputs, refuse_inputs
 from geounet.window import Window
 
@@ -166,6 +167,7 @@ def polygonize_raster(
         info = scene.info
         refuse_inputs([out], info.files, "the raster")
         check_outputs([out], overwrite=options.overwrite)
+        watch = Watch(info.files)
         codes = _Codes(scene, options, stack)
         if info.geobox.crs is None:
             warn(f"{info.source} has no CRS, so the layer has none either, nor areas")
@@ -192,6 +194,7 @@ def polygonize_raster(
         totals.add(batch)
         layer.write(batch)
         layer.finish()
+        watch.check()
         if not totals.polygons:
             say(f"{info.source} has no pixel of the classes asked for: the layer is empty")
         staging.commit()
@@ -212,7 +215,7 @@ class _Codes:
     def __init__(self, scene: SceneReader, options: PolygonizeOptions, stack: ExitStack) -> None:
         self._scene, self._options, info = scene, options, scene.info
         self._band = _band(info, options.band)
-        self.legend = read_legend(info.source)
+        self.legend = read_legend(info.path or info.source)
         self._wanted = _wanted(options.classes, self.legend)
         self._confidence = None
         if options.confidence is not None:

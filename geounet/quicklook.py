@@ -137,7 +137,7 @@ def _look(scene: SceneReader, classes: SceneReader, max_size: int) -> Sheet:
     fine = scene.preview(2 * max_size, bands)  # twice as fine, then averaged: no aliasing
     mapped = classes.preview(2 * max_size, [1])
     shares, missing = class_shares(classes)
-    legend = paints(classes.info.source, shares)
+    legend = paints(classes.info, shares)
     rgb = stretched(fine)
     overlay = _overlay(rgb, fine.valid, mapped, legend)
     size = _picture_size(fine.valid.shape, max_size)
@@ -205,7 +205,7 @@ def _mean_of_9(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(sum(shifted) / np.float32(9), np.float32)
 
 
-def paints(source: str, codes: Collection[int]) -> dict[int, tuple[str, Color]]:
+def paints(info: SceneInfo, codes: Collection[int]) -> dict[int, tuple[str, Color]]:
     """Name and colour of each code, from the legend of the class map or, failing that, made up.
 
     Raises:
@@ -213,10 +213,10 @@ def paints(source: str, codes: Collection[int]) -> dict[int, tuple[str, Color]]:
     """
     if len(codes) > MOST_CLASSES:
         raise SceneError(
-            f"{source} holds {len(codes)} different values, more than a picture can tell apart"
+            f"{info.source} holds {len(codes)} different values, more than a picture can tell apart"
             f" ({MOST_CLASSES}): give the class map"
         )
-    known = read_legend(source)
+    known = read_legend(info.path or info.source)
     return {
         code: (known[code].name, known[code].rgb)
         if code in known

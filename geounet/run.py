@@ -22,6 +22,7 @@ from geounet.options import Progress, SegmentOptions
 from geounet.parts import Kept, Nowhere, Parts
 from geounet.pipeline import Ahead, Behind
 from geounet.scene import SceneReader
+from geounet.scene.remote import Watch
 from geounet.stitch import Strip, segment_strips
 from geounet.tilesize import best_tile, fixed_tile
 from geounet.tiling import TileGrid, round_up
@@ -54,6 +55,7 @@ class Run:
     ) -> None:
         info = fit.scene.info
         self.fit, self.bundle, self.options = fit, bundle, options
+        self.watch = Watch(info.files)
         self.wanted = None if options.aoi is None else AreaOfInterest.read(options.aoi, info.geobox)
         self.engines = list(engines or self._made())
         self.engine = self.engines[0]
@@ -110,7 +112,7 @@ class Run:
 
     def fingerprint(self) -> Fingerprint | None:
         """What its strips depend on; None where the scene cannot be known again."""
-        return fingerprint(self.fit, self.bundle, self.options, self.engine, self.grid)
+        return fingerprint(self.fit, self.bundle, self.options, self.engine, self.grid, self.watch)
 
     @property
     def spread(self) -> int:

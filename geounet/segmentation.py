@@ -83,6 +83,7 @@ def run_segment(
                 if totals.valid_pixels == 0:
                     raise SceneError(_nothing_valid(fit, options))
                 outputs.finish()
+            run.watch.check()
             kept.commit()
             staging.commit()
             kept.drop()

@@ -28,7 +28,10 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "ground": ("cores", "errors", "hushed", "untold", "window"),
     "values": ("tiling", "taper", "raster", "bands", "classes", "spec", "area", "report"),
     "edges": (
+        "address",
         "gdalenv",
+        "vsi",
+        "signalled",
         "scene",
         "cog",
         "writer",

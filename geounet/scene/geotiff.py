@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import re
-import tarfile
 import threading
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import rasterio
@@ -21,15 +18,28 @@ from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.vrt import WarpedVRT
 
+from geounet.address import bare, gdal_path, is_remote, remote_files, shown
 from geounet.bands import band_number, canonical_name
-from geounet.errors import SceneError
-from geounet.gdalenv import is_remote, read_env
+from geounet.errors import SceneError, UnreachableError
+from geounet.gdalenv import read_env
 from geounet.hushed import hushed
 from geounet.raster import Raster
+from geounet.scene.blocktable import fetch_table
 from geounet.scene.grid import is_coarser
 from geounet.scene.memory import as_stored, finite
 from geounet.scene.port import SceneBand, SceneInfo
+from geounet.scene.refusal import (
+    LostConnectionError,
+    LostMaskError,
+    innermost,
+    why_unopened,
+    why_unread,
+)
+from geounet.scene.remote import Patience, Watch
+from geounet.signalled import signalled
 from geounet.window import Window
+
+T = TypeVar("T")
 
 _LONG = 8  # bytes
 _SUFFIX = 7  # letters at most
@@ -65,6 +75,9 @@ class GeoTIFFScene:
         self._local = threading.local()
         self._handles: list[Any] = []
         self._masks: Any = None
+        self._seen = False
+        self._fetched = remote_files([self._path])
+        self._watch: Watch | None = None
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -74,34 +87,29 @@ class GeoTIFFScene:
         self.__init__(**state)  # type: ignore[misc]
 
     def __repr__(self) -> str:
-        return f"GeoTIFFScene({self._path!r})"
+        return f"GeoTIFFScene({shown(self._path)!r})"
 
     @cached_property
     def info(self) -> SceneInfo:
         """The header."""
-        with self._dataset() as dataset:
-            return SceneInfo(
-                name=short_name(self._path),
-                source=self._path,
-                geobox=_geobox(dataset, self._path) if self._grid is None else self._grid,
-                georeferenced=_placed(dataset),
-                bands=tuple(_bands(dataset)),
-                block=max(dataset.block_shapes),
-                hint=_hint(self._path, dataset.tags()),
-                files=tuple(dataset.files),
-            )
+        return self.look(self._header)
 
     def tags(self) -> dict[str, str]:
         """Dataset tags of the file."""
-        with self._dataset() as dataset:
-            return dict(dataset.tags())
+        return self.look(lambda dataset: dict(dataset.tags()))
 
     def read(self, window: Window, bands: Sequence[int]) -> Raster:
         """Stored values and validity of ``bands`` in ``window``."""
         part = (window.row_off, window.row_end), (window.col_off, window.col_end)
-        with self._dataset() as dataset:
+
+        def pixels(dataset: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+            if self._fetched:
+                fetch_table(dataset, window, bands)
             data = dataset.read(list(bands), window=part)
-            valid = self._valid(dataset, data, bands, {"window": part})
+            return data, self._valid(dataset, data, bands, {"window": part})
+
+        what = f"rows {window.row_off} to {window.row_end - 1}"
+        data, valid = self.look(pixels, what)
         rows, cols = window.slices
         return Raster(data=data, valid=valid, geobox=self.info.geobox[rows, cols])
 
@@ -110,10 +118,46 @@ class GeoTIFFScene:
         info = self.info
         factor = max(1.0, max(info.height, info.width) / max_size)
         shape = max(1, round(info.height / factor)), max(1, round(info.width / factor))
-        with self._dataset() as dataset:
+
+        def pixels(dataset: Any) -> tuple[NDArray[Any], NDArray[np.bool_]]:
             data = dataset.read(list(bands), out_shape=(len(bands), *shape))
-            valid = self._valid(dataset, data, bands, {"out_shape": shape})
+            return data, self._valid(dataset, data, bands, {"out_shape": shape})
+
+        data, valid = self.look(pixels, "the overview")
         return Raster(data=data, valid=valid, geobox=info.geobox.zoom_to(shape))
+
+    def look(self, act: Callable[[Any], T], what: str = "the header") -> T:
+        """What ``act`` makes of this thread's open dataset (rasterio's).
+
+        A remote file is tried several times, each with a fresh handle.
+
+        Args:
+            act: May be called several times.
+            what: Which part of the file it reads, for messages.
+
+        Raises:
+            SceneError: The file cannot be opened, or ``act`` cannot read it.
+        """
+        patience: Patience | None = None
+        while True:
+            opened = bool(self._fetched and self._seen)  # before
+            try:
+                with read_env(self._path), signalled() as lost:
+                    handle = self._handle()
+                    opened = True
+                    found = act(handle)
+                    if lost and self._fetched:
+                        raise LostConnectionError(lost[0])
+                    self._seen = True
+                    return found
+            except RasterioError as error:
+                self._let_go()
+                patience = patience or Patience(self._fetched)
+                if patience.again():
+                    continue
+                tell = why_unread if opened else why_unopened
+                kind = UnreachableError if patience.answer else SceneError
+                raise kind(tell(self._path, error, patience.answer, what)) from error
 
     def close(self) -> None:
         """Close the handles of all threads."""
@@ -138,19 +182,18 @@ class GeoTIFFScene:
             valid &= dataset.read(band, **part) > 0
         return valid
 
-    @contextmanager
-    def _dataset(self) -> Iterator[Any]:
-        """This thread's handle, under the options for reading; errors become SceneError."""
-        with read_env(self._path):
-            try:
-                yield self._handle()
-            except RasterioError as error:
-                remedy = "the file is damaged or was cut short; get it again"
-                if is_remote(self._path):
-                    remedy = "lost connection, or a damaged file: try again"
-                raise SceneError(
-                    f"{self._path}: the pixels cannot be read ({_reason(error)}): {remedy}"
-                ) from error
+    def _header(self, dataset: Any) -> SceneInfo:
+        return SceneInfo(
+            name=short_name(self._path),
+            source=shown(self._path),
+            path=self._path,
+            geobox=_geobox(dataset, self._path) if self._grid is None else self._grid,
+            georeferenced=_placed(dataset),
+            bands=tuple(_bands(dataset)),
+            block=max(dataset.block_shapes),
+            hint=_hint(self._path, dataset.tags()),
+            files=tuple(dataset.files),
+        )
 
     def _handle(self) -> Any:
         handle = getattr(self._local, "handle", None)
@@ -161,14 +204,22 @@ class GeoTIFFScene:
                 self._handles.append(handle)
         return handle
 
+    def _let_go(self) -> None:
+        """Close this thread's handle."""
+        handle: Any = getattr(self._local, "handle", None)
+        self._local.handle = None
+        with self._lock:
+            self._masks = self._masks if self._seen else None  # which may have been lost
+            if handle in self._handles:
+                self._handles.remove(handle)
+                handle.close()
+
     def _open(self) -> Any:
+        self._refuse_replaced()
+        with hushed(NotGeoreferencedWarning):  # rasterio warns here, and nowhere else
+            dataset = rasterio.open(_gdal_path(self._path))
         try:
-            with hushed(NotGeoreferencedWarning):  # rasterio warns here, and nowhere else
-                dataset = rasterio.open(_gdal_path(self._path))
-        except RasterioError as error:
-            raise SceneError(_why_not(self._path, error)) from error
-        try:
-            _refuse_unusable(dataset, self._path)
+            _refuse_unusable(dataset, shown(self._path))
             self._refuse_changed(dataset)
             if self._grid is None:
                 return dataset
@@ -183,10 +234,17 @@ class GeoTIFFScene:
         with self._lock:
             self._masks = self._masks or masks
             if masks != self._masks:
-                raise SceneError(
-                    f"{self._path} has a mask, and not every time that it is opened: lost"
-                    " connection, or a file that is being replaced: try again"
-                )
+                raise LostMaskError
+        self._fetched = self._fetched or remote_files(dataset.files)  # of a local VRT
+
+    def _refuse_replaced(self) -> None:
+        """It is asked before GDAL would ask, which takes over what it was told then.
+
+        So nothing is asked twice, and servers that refuse HEAD have been asked with GET.
+        """
+        if self._watch is not None:
+            self._watch.check()
+        self._watch = self._watch or Watch(self._fetched)
 
 
 def _gdal_path(path: str) -> str:
@@ -197,7 +255,7 @@ def _gdal_path(path: str) -> str:
     """
     found = _MEMBER.fullmatch(path)
     if found is None:
-        return path
+        return gdal_path(path)
     return f"/vsi{'zip' if found['zip'] else 'tar'}/{found['archive']}/{found['member']}"
 
 
@@ -210,8 +268,8 @@ def _warped(dataset: Any, grid: GeoBox, path: str, *, nearest: bool) -> _Warped:
         raise
     except Exception as error:  # rasterio passes on what GDAL and PROJ raise, of many kinds
         raise SceneError(
-            f"{path} cannot be brought onto the grid of the other files ({_reason(error)}):"
-            " warp it first with gdalwarp"
+            f"{shown(path)} cannot be brought onto the grid of the other files"
+            f" ({innermost(error)}): warp it first with gdalwarp"
         ) from error
 
 
@@ -253,7 +311,7 @@ class _Warped(WarpedVRT):  # type: ignore[misc]
 
 def _hint(path: str, tags: Mapping[str, str]) -> str:
     """The file's name, then what its tags say, then the folders."""
-    folder, _, name = path.rpartition("/")
+    folder, _, name = shown(path).rpartition("/")
     said = " ".join(" ".join(map(str, tags.values())).split())
     return "\n".join([name, said[:4000], *reversed(folder.split("/"))])
 
@@ -262,6 +320,8 @@ def short_name(path: str) -> str:
     """File name without folders, protocol and suffix, for default output names."""
     found = _MEMBER.fullmatch(path)
     path = found["member"] if found else path
+    if is_remote(path):
+        path = bare(path)
     name = path.rstrip("/\\").replace("\\", "/").rsplit("/", 1)[-1].split("?")[0]
     stem = name.rsplit(":", 1)[-1]
     for _ in range(2):
@@ -339,15 +399,15 @@ def _geobox(dataset: Any, path: str) -> GeoBox:
     transform: Affine = dataset.transform
     if transform.is_degenerate:
         raise SceneError(
-            f"{path}: its transform {tuple(transform)[:6]} has no area: mend it with"
+            f"{shown(path)}: its transform {tuple(transform)[:6]} has no area: mend it with"
             " gdal_edit.py -a_ullr"
         )
     try:
         return GeoBox(dataset.shape, transform, dataset.crs or None)
     except Exception as error:  # pyproj and odc-geo raise many kinds for a CRS they cannot read
         raise SceneError(
-            f"{path}: its CRS cannot be understood ({_reason(error)}): set one with gdal_edit.py"
-            " -a_srs"
+            f"{shown(path)}: its CRS cannot be understood ({innermost(error)}): set one with"
+            " gdal_edit.py -a_srs"
         ) from error
 
 
@@ -374,37 +434,3 @@ def _refuse_unusable(dataset: Any, path: str) -> None:
                 f"{path} is placed by {len(dataset.gcps[0])} ground control points, not by a grid:"
                 " warp it first, e.g. gdalwarp -tps IN OUT"
             )
-
-
-def _why_not(path: str, error: Exception) -> str:
-    local = "://" not in path and not path.startswith("/vsi")
-    if local and ":" not in path and not Path(path).exists():
-        return f"{path} does not exist: check the path"
-    if local and Path(path).is_dir():
-        return f"{path} is a folder: give a raster file, or the single-band files in it"
-    if local and zipfile.is_zipfile(path):
-        return f"{path} is a zip archive: name a raster in it, e.g. /vsizip/{path}{_inside(path)}"
-    if local and tarfile.is_tarfile(path):
-        return f"{path} is a tar archive: name a raster in it, e.g. /vsitar/{path}/NAME.tif"
-    if "does not exist in the file system" in _reason(error):
-        return f"{path} does not exist: check the path"
-    reason = _reason(error).replace(f"'{path}'", "").replace(f"{path}:", "").strip(" .")
-    return (
-        f"{path} cannot be opened as a raster ({reason}): get it again if it was cut short, else"
-        " give a GeoTIFF or what else GDAL reads"
-    )
-
-
-def _inside(path: str) -> str:
-    """The raster in a zip archive that is most likely meant."""
-    with zipfile.ZipFile(path) as archive:
-        names = [n for n in archive.namelist() if not n.endswith("/")]
-    rasters = [n for n in names if n.lower().endswith((".tif", ".tiff", ".jp2", ".img", ".vrt"))]
-    return "/" + next(iter(rasters or names), "NAME.tif")
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause in one short line."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return " ".join(str(error).split())[:200] or type(error).__name__

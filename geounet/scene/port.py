@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from odc.geo.geobox import GeoBox
 
+from geounet.address import is_remote
 from geounet.raster import Raster
 from geounet.window import Window
 
@@ -37,7 +38,7 @@ class SceneInfo:
     name: str
     """Short name, for default output names."""
     source: str
-    """Path or description, for messages."""
+    """Path or description, for messages: without what is secret in a URL."""
     geobox: GeoBox
     """CRS (None: none), affine and shape."""
     georeferenced: bool
@@ -48,7 +49,9 @@ class SceneInfo:
     """Height and width of the blocks in which the pixels are stored."""
     hint: str = ""
     """File names and tags in which a sensor may be named, those to trust most in the first line."""
-    files: tuple[str, ...] = ()
+    path: str = field(default="", repr=False)
+    """What GDAL opens, with what may be secret in it; empty: no single file."""
+    files: tuple[str, ...] = field(default=(), repr=False)
     """Every file that is read, as far as known: none of them may be replaced by an output."""
     note: str = ""
     """What the user should hear of how the scene is read; empty: nothing."""
@@ -63,6 +66,11 @@ class SceneInfo:
         """Whether it holds bytes without a scale, as photos do: no reflectance, no decibels."""
         data = [band for band in self.bands if not band.is_alpha]
         return all((b.dtype, b.scale, b.offset) == ("uint8", 1, 0) for b in data)
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether pixels come over a network."""
+        return any(is_remote(file) for file in self.files)
 
     @property
     def height(self) -> int:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from geounet.address import shown
 from geounet.errors import SceneError
 from geounet.raster import Raster
 from geounet.scene.geotiff import GeoTIFFScene, short_name
@@ -118,9 +119,9 @@ class StackScene:
         infos = self._headers
         return SceneInfo(
             name=_common_name(self._paths),
-            source=f"{self._paths[0]} and {len(self._paths) - 1} more"
+            source=f"{shown(self._paths[0])} and {len(self._paths) - 1} more"
             if len(self._paths) > 1
-            else self._paths[0],
+            else shown(self._paths[0]),
             geobox=self._grid,
             georeferenced=infos[0].georeferenced,
             bands=tuple(_band_names(infos, self._paths)),
@@ -222,4 +223,4 @@ def _common_name(paths: Sequence[str]) -> str:
     common = os.path.commonprefix([short_name(p) for p in paths])  # noqa: RUF071  of characters
     words = common[: 1 + max(common.rfind(sep) for sep in "_-. ")] or common.rstrip("B0")
     common = words.strip("_-. ").removesuffix("_SR")
-    return common if len(common) > 1 else (Path(paths[0]).resolve().parent.name or "scene")
+    return common if len(common) > 1 else (Path(shown(paths[0])).resolve().parent.name or "scene")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from geounet.address import shown
 from geounet.errors import DependencyError, SceneError
 from geounet.hushed import hushed
 from geounet.raster import Raster
@@ -68,8 +69,10 @@ class XarrayFileScene:
         with self._lock:
             if self._scene is None:
                 self._dataset = _open(self._path)
-                array = as_array(self._dataset, self._path)
-                self._scene = XarrayScene(array, name=short_name(self._path), source=self._path)
+                array = as_array(self._dataset, shown(self._path))
+                self._scene = XarrayScene(
+                    array, name=short_name(self._path), source=shown(self._path)
+                )
             return self._scene
 
 
@@ -112,7 +115,8 @@ def _open(path: str) -> xr.Dataset:
         import xarray as xr
     except ImportError as error:
         raise DependencyError(
-            f"{path} is read through xarray, which is not installed: pip install 'geounet[xarray]'"
+            f"{shown(path)} is read through xarray, which is not installed:"
+            " pip install 'geounet[xarray]'"
         ) from error
     zarr = path.rstrip("/").lower().endswith(".zarr")
     options: dict[str, Any] = {"engine": "zarr", "consolidated": None} if zarr else {}
@@ -121,7 +125,7 @@ def _open(path: str) -> xr.Dataset:
         with hushed(Warning, "Failed to open Zarr store with consolidated"):
             return xr.open_dataset(path, decode_coords="all", **options)
     except ImportError as error:
-        raise DependencyError(f"{path}: {error}: pip install 'geounet[xarray]'") from error
+        raise DependencyError(f"{shown(path)}: {error}: pip install 'geounet[xarray]'") from error
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        line = " ".join(str(error).split())[:160]
-        raise SceneError(f"{path} cannot be opened with xarray ({line})") from error
+        line = shown(" ".join(str(error).split()))[:160]
+        raise SceneError(f"{shown(path)} cannot be opened with xarray ({line})") from error
