@@ -63,6 +63,7 @@ class GeoPackage:
         if self._count:
             with _database(self._path) as database:
                 self._describe(database)
+        _forget_changes(self._path)
         found, indexed = self._counted()
         if (found, indexed) != (self._count, self._count):
             raise OutputError(
@@ -121,6 +122,17 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
             database.execute(line)
         with database:
             yield database
+
+
+def _forget_changes(path: Path) -> None:
+    """Set the count of changes to 1: how often GDAL commits is not the same in each process.
+
+    It stands twice in the header (https://www.sqlite.org/fileformat.html, 1.3.7 and 1.3.15).
+    """
+    with path.open("r+b") as file:
+        for offset in (24, 92):
+            file.seek(offset)
+            file.write((1).to_bytes(4, "big"))
 
 
 def _quoted(name: str) -> str:
