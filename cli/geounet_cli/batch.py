@@ -34,6 +34,7 @@ Workers of --scheduler need the same geounet, and the same paths for scenes, mod
 examples:
   geounet batch 'scenes/*.tif' -o maps
   geounet batch @scenes.txt -o maps -m water-ms      a scene a line, or its single-band files
+  geounet batch items.json -o maps -m water-ms --mosaic all.tif --stac
   geounet batch huge.vrt -o maps --scheduler tcp://10.0.0.7:8786
   geounet batch 'scenes/*.tif' -o maps --device cuda one worker a GPU
 """
@@ -53,7 +54,8 @@ def add_parser(verbs: Any) -> None:
         "scenes",
         nargs="+",
         metavar="SCENES",
-        help="paths, URLs, globs in quotes, and lists of scenes: .txt, or @ before any name",
+        help="paths, URLs, globs in quotes, lists of scenes (.txt, or @ before any name), and STAC"
+        " items or item collections (.json)",
     )
     parser.add_argument(
         "-o",
@@ -97,6 +99,17 @@ def add_parser(verbs: Any) -> None:
         help="of the polygons: gpkg, fgb, parquet or geojson (default: gpkg)",
     )
     polygons.add_argument("--no-polygons", action="store_true", help="write no polygons")
+    parser.add_argument(
+        "--mosaic",
+        type=Path,
+        metavar="OUT.tif",
+        help="also put all class maps together, as geounet mosaic does, when no scene has failed",
+    )
+    parser.add_argument(
+        "--stac",
+        action="store_true",
+        help="also write a STAC item beside each class map, and a collection of them",
+    )
     add_shapes(parser, "the class map's name with .confidence.tif")
     add_reading(parser)
     add_computing(parser)
@@ -114,7 +127,12 @@ def run(args: argparse.Namespace) -> int:
     silence_libtiff()
     options = _options(args)
     with PixelBar(quiet=args.quiet) as bar:
-        report = run_batch(read_scenes(args.scenes), options, say=bar.say, progress=bar)
+        report = run_batch(
+            read_scenes(args.scenes, model=args.model, warn=bar.say),
+            options,
+            say=bar.say,
+            progress=bar,
+        )
     if args.quiet:
         for name, why in report.failed.items():
             print(f"geounet: {name} failed: {why}", file=sys.stderr)
@@ -148,13 +166,15 @@ def _options(args: argparse.Namespace) -> BatchOptions:
         polygons=f".{args.polygons.lower().lstrip('.')}",
         workers=args.workers,
         scheduler=args.scheduler,
+        mosaic=args.mosaic,
+        stac=args.stac,
         max_retries=args.max_retries,
     )
 
 
 def summary(report: BatchReport) -> str:
     """The result for a person."""
-    lines = [f"{path}" for path in report.done]
+    lines = [f"{path}" for path in (*report.done, report.mosaic) if path is not None]
     if report.kept:
         lines.append(f"{len(report.kept)} done by an earlier run")
     counts = f"{len(report.done)} done"

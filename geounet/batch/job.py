@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geounet.batch.source import Source
 from geounet.fingerprint import Fingerprint
 from geounet.lazy.engines import EngineRecipe
 from geounet.options import SegmentOptions
+from geounet.report import ClassTotal
 
 Files = Mapping[str, tuple[int, int]]
 """Name of an output -> bytes, and time of change in nanoseconds."""
@@ -21,8 +23,8 @@ class Job:
 
     name: str
     """As the user gave it, for messages."""
-    source: tuple[str, ...]
-    """A path, or those of the single-band files of one scene."""
+    source: Source
+    """Where it lies."""
     options: SegmentOptions
     """With the paths of all outputs."""
     pixels: int
@@ -69,6 +71,8 @@ class Finished:
     """All of them."""
     warned: tuple[str, ...]
     """What may spoil the result."""
+    classes: Mapping[str, ClassTotal]
+    """Class name -> pixels and area."""
     valid_pixels: int
     """Those that got a class."""
 

@@ -24,6 +24,10 @@ class BatchOptions:
     """Of a local cluster; None: one a GPU, or one a core as far as memory goes."""
     scheduler: str | None = None
     """Address of a scheduler; None: a local cluster."""
+    mosaic: Path | None = None
+    """One class map of all scenes (``.tif``), when all are done."""
+    stac: bool = False
+    """Whether class maps get STAC items (``.json``), and the folder a collection."""
     max_retries: int = 2
     """How often a task that failed, or whose worker died, is tried again."""
 
@@ -32,6 +36,8 @@ class BatchOptions:
             raise OptionError(f"--workers {self.workers}: give 1 or more")
         if self.workers is not None and self.scheduler is not None:
             raise OptionError("--workers and --scheduler: a scheduler has workers of its own")
+        if self.mosaic is not None and self.mosaic.suffix.lower() not in (".tif", ".tiff"):
+            raise OptionError(f"--mosaic {self.mosaic}: it is a GeoTIFF: end it in .tif")
         if self.max_retries < 0:
             raise OptionError(f"--max-retries {self.max_retries}: give 0 or more")
         if self.polygons not in SUFFIXES:

@@ -18,6 +18,8 @@ class BatchReport:
     """Class maps that were made."""
     kept: tuple[Path, ...]
     """Class maps that an earlier run had made."""
+    mosaic: Path | None
+    """Of all class maps; None where it was not asked for, or where a scene failed."""
     failed: Mapping[str, str]
     """Scene -> why."""
     pixels: int

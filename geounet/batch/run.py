@@ -7,18 +7,20 @@ import queue
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from geounet.batch import work
+from geounet.batch.after import make_mosaic, refuse_items, refuse_mosaic, write_items
 from geounet.batch.bands import cut_bands
 from geounet.batch.cluster import Crew, crew
 from geounet.batch.job import Finished, Job, Outcome, Plan
 from geounet.batch.manifest import Manifest
 from geounet.batch.options import BatchOptions
 from geounet.batch.report import BatchReport
-from geounet.batch.scenes import Source, make_jobs
+from geounet.batch.scenes import make_jobs
+from geounet.batch.source import Source
 from geounet.choose import Say
 from geounet.errors import ClusterError, OutputError
 from geounet.lock import Lock
@@ -68,6 +70,9 @@ def run_batch(
     manifest = Manifest(folder)
     finished = manifest.finished()
     jobs = make_jobs(sources, options, finished)
+    refuse_mosaic(options, manifest)
+    if options.stac:
+        refuse_items(jobs.jobs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -86,6 +91,7 @@ def run_batch(
                     if workers.dashboard:
                         say(f"dashboard: {workers.dashboard}")
                     driver.run(workers, jobs.jobs)
+                driver.conclude()
     except KeyboardInterrupt as interruption:
         interruption.args = (_GOES_ON,)
         raise
@@ -166,6 +172,7 @@ class _Driver:
         self._done: list[Path] = []
         self._kept: list[Path] = []
         self._failed: dict[str, str] = {}
+        self._mosaic: Path | None = None
         self._pixels = 0
 
     def run(self, workers: Crew, jobs: Sequence[Job]) -> None:
@@ -187,12 +194,31 @@ class _Driver:
         self._manifest.add(scene=name, rows=None, state="failed", error=why, **more)
         self._say(f"{name} failed: {why}")
 
+    def conclude(self) -> None:
+        """What is made of all class maps together."""
+        options, maps = self._options, {_raster(scene.job): scene.job for scene in self._scenes}
+        there = {raster: job for raster, job in maps.items() if raster in self._maps()}
+        if options.stac and there:
+            self._say(f"items in {write_items(options.folder, there, self._manifest.finished())}")
+        if options.mosaic is None:
+            return
+        if self._failed:
+            self._say(f"{options.mosaic} is not made: a scene failed; the same command makes it")
+            return
+        self._mosaic, was_there = make_mosaic(list(there), options, self._manifest)
+        if was_there:
+            self._say(f"{self._mosaic} is there, of the same class maps")
+
+    def _maps(self) -> list[Path]:
+        return [*self._done, *self._kept]
+
     def report(self, seconds: float) -> BatchReport:
         """What was done."""
         return BatchReport(
             manifest=self._manifest.path,
             done=tuple(self._done),
             kept=tuple(self._kept),
+            mosaic=self._mosaic,
             failed=self._failed,
             pixels=self._pixels,
             seconds=round(seconds, 3),
@@ -346,6 +372,7 @@ class _Driver:
             **_hashes(scene),
             fingerprint=scene.plan.outputs,
             files=finished.files,
+            classes={name: asdict(total) for name, total in finished.classes.items()},
         )
         remove_parts(raster)
         self._done.append(raster)

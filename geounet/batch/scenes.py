@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from geounet.batch.job import Job, files_of
 from geounet.batch.manifest import Row
 from geounet.batch.options import BatchOptions
+from geounet.batch.source import Source, everywhere, name_of, opened
 from geounet.choose import choose_model
 from geounet.errors import GeounetError, OptionError, OutputError, SceneError
 from geounet.models import load_model
@@ -20,35 +22,53 @@ from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths
 from geounet.parts import was_committing
 from geounet.run import closing
-from geounet.scene import open_scene
-
-Source = tuple[str, ...]
-"""A path, or those of the single-band files of one scene."""
+from geounet.stac import read_scenes as items_of
 
 _AT_ONCE = 8
 """Headers that are read at once: most of the time is waiting, for a disk or a server."""
+
+_CATALOGUES = (".json", ".geojson")
 
 _SHOWN = 5
 """Names in a message."""
 
 
-def read_scenes(arguments: Iterable[str]) -> list[Source]:
+def read_scenes(
+    arguments: Iterable[str],
+    *,
+    model: str | Path | None = None,
+    warn: Callable[[str], object] = warnings.warn,
+) -> list[Source]:
     """The scenes that arguments name, each once, in their order.
 
     An argument is a path or URL; a glob; or a text file (``scenes.txt``, or ``@`` before any name)
     with a scene a line, or the single-band files of one. Empty lines and what follows a ``#`` say
-    nothing; names with blanks stand in quotes; paths count from the current folder.
+    nothing; names with blanks stand in quotes; paths count from the current folder. A STAC Item or
+    ItemCollection (``.json``, ``.geojson``, or a URL of one) stands for the scenes of its items.
+
+    Args:
+        arguments: As they were given.
+        model: Whose bands are taken from items; None: all whose names are known.
+        warn: Hears what may be missing.
 
     Raises:
-        SceneError: A glob matches nothing, a list cannot be read, or there is no scene.
+        SceneError: A glob matches nothing, a list or a catalogue cannot be read, an item has no
+            file that is of use, or there is no scene.
+        ModelError: There is no such model.
     """
-    found = dict.fromkeys(source for text in arguments for source in _named(text))
+    needed = [] if model is None else [band.name for band in load_model(model).spec.bands]
+    found: dict[Source, None] = {}
+    for text in arguments:
+        if text.partition("?")[0].lower().endswith(_CATALOGUES):
+            found |= dict.fromkeys(items_of(text, bands=needed, warn=warn))
+        else:
+            found |= dict.fromkeys(_named(text))
     if not found:
         raise SceneError("no scene is named: give paths, globs in quotes, or a list as @scenes.txt")
     return list(found)
 
 
-def _named(text: str) -> Iterator[Source]:
+def _named(text: str) -> Iterator[tuple[str, ...]]:
     if text.startswith("@"):
         yield from _listed(Path(text[1:]))
     elif text.lower().endswith(".txt"):
@@ -62,7 +82,7 @@ def _named(text: str) -> Iterator[Source]:
         yield (text,)
 
 
-def _listed(path: Path) -> Iterator[Source]:
+def _listed(path: Path) -> Iterator[tuple[str, ...]]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -111,7 +131,7 @@ def make_jobs(
         looks = list(pool.map(lambda source: _look(source, options, name), sources))
     jobs = [look for look in looks if isinstance(look, Job)]
     unreadable = {
-        " ".join(source): look
+        name_of(source): look
         for source, look in zip(sources, looks, strict=True)
         if isinstance(look, str)
     }
@@ -124,16 +144,16 @@ def make_jobs(
 
 def _look(source: Source, options: BatchOptions, model: str | None) -> Job | str:
     """What a header says; a line, if it says nothing."""
-    where = tuple(os.path.abspath(p) if os.path.exists(p) else p for p in source)  # noqa: PTH100, PTH110  a URL is no Path
+    where = everywhere(source)
     try:
-        with closing(open_scene(where if len(where) > 1 else where[0])) as scene:
+        with closing(opened(where)) as scene:
             info = scene.info
             if model is None:
                 bundle, fit = choose_model(scene, options.segment, lambda _: None, look=False)
                 fit.scene.close()
                 model = bundle.spec.name
             return Job(
-                name=" ".join(source),
+                name=name_of(source),
                 source=where,
                 options=_named_options(options, f"{info.name}.{model}"),
                 pixels=info.window.size,

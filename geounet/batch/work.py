@@ -15,6 +15,7 @@ from typing import Any
 
 from geounet import heap
 from geounet.batch.job import Finished, Job, Outcome, Plan, files_of
+from geounet.batch.source import opened
 from geounet.choose import choose_model
 from geounet.engine import ModelEngine
 from geounet.errors import DeviceError, GeounetError, OutputError
@@ -25,7 +26,6 @@ from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths
 from geounet.parts import SharedParts, was_committing
 from geounet.run import Run, behind, closing, made
-from geounet.scene import SceneReader, open_scene
 from geounet.segmentation import run_segment
 from geounet.staging import check_outputs, refuse_inputs
 from geounet.window import Window
@@ -65,7 +65,7 @@ def plan(job: Job) -> Plan:
             made of something else.
     """
     said: list[str] = []
-    with closing(_opened(job)) as scene:
+    with closing(opened(job.source)) as scene:
         bundle, fit = choose_model(scene, job.options, said.append)
         paths = OutputPaths.of(scene.info, bundle.spec.name, job.options)
         refuse_inputs(paths.all, scene.info.files, "the scene")
@@ -109,7 +109,7 @@ def compute(plan: Plan, rows: Sequence[int]) -> None:
     options, depends = plan.job.options, plan.fingerprint
     assert options.out is not None  # noqa: S101  for the type checker
     assert depends is not None  # noqa: S101
-    with _engine(plan.recipe) as engine, closing(_opened(plan.job)) as scene:
+    with _engine(plan.recipe) as engine, closing(opened(plan.job.source)) as scene:
         bundle = engines_of(plan.recipe).bundle
         fit = fit_scene(scene, bundle.spec, options.reading)
         with closing(fit.scene):
@@ -133,7 +133,7 @@ def finish(plan: Plan) -> Finished:
     options = plan.job.options
     with _engine(plan.recipe) as engine:
         report = run_segment(
-            plan.job.source if len(plan.job.source) > 1 else plan.job.source[0],
+            opened(plan.job.source),
             options if plan.job.finished is None else replace(options, overwrite=True),
             say=_nobody,
             warn=warned.append,
@@ -144,12 +144,11 @@ def finish(plan: Plan) -> Finished:
         raster=report.raster, polygons=report.polygons, confidence=report.confidence
     )
     return Finished(
-        files=files_of(named.all), warned=tuple(warned), valid_pixels=report.valid_pixels
+        files=files_of(named.all),
+        warned=tuple(warned),
+        classes=report.classes,
+        valid_pixels=report.valid_pixels,
     )
-
-
-def _opened(job: Job) -> SceneReader:
-    return open_scene(job.source if len(job.source) > 1 else job.source[0])
 
 
 @contextmanager
