@@ -146,7 +146,7 @@ def _local(options: BatchOptions) -> Iterator[Crew]:
                     "host": "127.0.0.1",
                     "port": 0,
                     "dashboard": shows,
-                    "dashboard_address": "127.0.0.1:0" if shows else None,
+                    "dashboard_address": "127.0.0.1:0",  # not 8787, which others may have
                 },
             },
             silence_logs=logging.CRITICAL,

@@ -1,0 +1,191 @@
+"""Measures how ``geounet batch`` scales: its driver and a real scheduler, with workers that sleep.
+
+    python benchmarks/scale.py [tasks] [simulate] [graph] [--workers 1,10,100] [--faster 50]
+
+``tasks``: what a task costs beside its work. ``simulate``: workers (threads of this process, each
+with a connection of its own) sleep for as long as a band, a plan or finishing takes, ``--faster``
+times as fast; the driver, the scheduler and the messages are the real ones. ``graph``: the lazy
+labels of a scene of 100000 x 100000 px. Prints Markdown; ``docs/scale.md`` says how to read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+
+from geounet.batch import BatchOptions, work
+from geounet.batch import run as driving
+from geounet.batch.cluster import Crew
+from geounet.batch.job import Finished, Job, Outcome, Plan
+from geounet.batch.manifest import Manifest
+from geounet.lazy.engines import EngineRecipe
+from geounet.options import SegmentOptions
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What was measured of the real stages; a worker has one core of a CPU."""
+
+    network: float = 1.48e6
+    """Pixels a second: water-ms, float32, OpenVINO, AVX2."""
+    finishing: float = 25e6
+    """Pixels a second, from parts to class map and polygons."""
+    planning: float = 0.5
+    """Seconds: open a scene, choose a model."""
+
+
+RATES, TILE, HALO = Rates(), 1472, 96
+
+
+class Sleeping:
+    """Stands for :mod:`geounet.batch.work`: its tasks sleep for as long as the real ones take."""
+
+    def __init__(self, faster: float) -> None:
+        self.faster = faster
+
+    def told(self, task: Any, *arguments: Any) -> Outcome:
+        """Sleep, and tell how long."""
+        seconds, value = task(*arguments)
+        time.sleep(seconds / self.faster)
+        return Outcome(worker="", seconds=seconds, value=value)
+
+    def plan(self, job: Job, _share: int = 1) -> tuple[float, Plan]:
+        """A plan of a square scene."""
+        side = int(job.source[0])
+        rows = range(-(-side // TILE))
+        ends = {row: (row * TILE, min(side, (row + 1) * TILE)) for row in rows}
+        plan = Plan(
+            job=job, recipe=RECIPE, fingerprint={"the scene": job.name}, outputs=None,
+            is_finished=False, missing=tuple(rows), pixel_rows=ends, height=TILE, width=side,
+            margin=HALO, lead=0,
+        )  # fmt: skip
+        return RATES.planning, plan
+
+    def compute(self, plan: Plan, rows: Sequence[int]) -> tuple[float, None]:
+        """A band."""
+        pixels = sum(stop - start for start, stop in (plan.pixel_rows[row] for row in rows))
+        return pixels * plan.width / RATES.network, None
+
+    def finish(self, plan: Plan) -> tuple[float, Finished]:
+        """A scene."""
+        seconds = plan.job.pixels / RATES.finishing
+        return seconds, Finished(files={}, warned=(), valid_pixels=plan.job.pixels)
+
+
+RECIPE = EngineRecipe(model="", sha256="", scale=(), offset=(), engine="", device="", precision="")
+
+
+def makespan(scenes: int, side: int, workers: int, faster: float) -> tuple[float, float, int]:
+    """Seconds of the simulated clock, of this processor, and tasks, for a batch of scenes."""
+    from distributed import Client, LocalCluster
+
+    warnings.filterwarnings("ignore", "Port 8787 is already in use")
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None,
+            silence_logs=logging.CRITICAL, memory_limit=None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        client.wait_for_workers(workers)
+        out = Path(folder)
+        jobs = [
+            Job(
+                name=f"scene{i}", source=(str(side),), pixels=side * side,
+                options=SegmentOptions(out=out / f"scene{i}.tif"),
+            )
+            for i in range(scenes)
+        ]  # fmt: skip
+        options = BatchOptions(folder=out, segment=SegmentOptions())
+        manifest = Manifest(out)
+        driver = driving._Driver(options, manifest, lambda _: None, None)  # noqa: SLF001
+        start, cpu = time.perf_counter(), time.process_time()
+        driver.run(Crew(client, cluster.scheduler_address), jobs)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        report = driver.report(seconds)
+        if report.failed:
+            raise RuntimeError(next(iter(report.failed.values())))
+        return seconds * faster, cpu, len(manifest.path.read_text().splitlines()) + scenes
+
+
+def simulate(workers: Sequence[int], faster: float) -> None:
+    """How long a batch takes by number of workers."""
+    print(f"\n## Workers that sleep, {faster:g} times as fast as the stages\n")
+    print("| scenes | workers | tasks | hours | core hours of work | of that in use |")
+    print("|---|---:|---:|---:|---:|---:|")
+    driving.work = Sleeping(faster)  # type: ignore[assignment]
+    for scenes, side in ((1, 100_000), (50, 10_980)):
+        pixels = scenes * side * side
+        ideal = pixels / RATES.network + pixels / RATES.finishing + scenes * RATES.planning
+        for number in workers:
+            quick = faster if number > 1 else faster * 10
+            driving.work.faster = quick  # type: ignore[attr-defined]
+            took, _, count = makespan(scenes, side, number, quick)
+            print(
+                f"| {scenes} of {side} x {side} | {number} | {count} | {took / 3600:.2f} |"
+                f" {ideal / 3600:.2f} | {ideal / number / took:.0%} |",
+                flush=True,
+            )
+    driving.work = work
+
+
+def tasks(workers: Sequence[int], *_: Any) -> None:
+    """What a task costs when it does nothing."""
+    print("\n## Tasks that do nothing\n\n| workers | tasks | ms a task | CPU ms a task |")
+    print("|---:|---:|---:|---:|")
+    driving.work = Sleeping(1e9)  # type: ignore[assignment]
+    makespan(1, 100_000, 1, 1.0)  # what is imported on the way
+    for number in workers:
+        seconds, cpu, count = makespan(100, 10_980, number, 1.0)
+        print(f"| {number} | {count} | {1e3 * seconds / count:.1f} | {1e3 * cpu / count:.1f} |")
+    driving.work = work
+
+
+def graph(*_: Any) -> None:
+    """The lazy labels of a scene of 100000 x 100000 px: tasks, and seconds to build the graph."""
+    import dask.array as da
+    from odc.geo.geobox import GeoBox
+    from odc.geo.xr import wrap_xr
+
+    import geounet
+
+    box = GeoBox.from_bbox((0, 0, 1e6, 1e6), "EPSG:32633", shape=(100_000, 100_000))
+    data = da.zeros((2, 100_000, 100_000), chunks=(2, 2048, 2048), dtype=np.float32)
+    scene: Any = wrap_xr(data, box, dims=("band", "y", "x"), axis=1)
+    scene = scene.assign_coords(band=["VV", "VH"])
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        labels = geounet.segment(scene, model="flood-s1")
+    seconds = time.perf_counter() - start
+    print("\n## Lazy labels of 100000 x 100000 px in chunks of 2048\n\n| tasks | s to build |")
+    print(f"|---:|---:|\n| {len(labels.__dask_graph__())} | {seconds:.2f} |")
+
+
+def main() -> None:
+    """Run what was asked for, or all."""
+    parts = {"tasks": tasks, "simulate": simulate, "graph": graph}
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
+    parser.add_argument("--workers", default="1,10,100")
+    parser.add_argument("--faster", type=float, default=50.0)
+    args = parser.parse_args()
+    workers = [int(number) for number in args.workers.split(",")]
+    with dask.config.set({"distributed.admin.tick.limit": "1h"}):
+        for part in args.parts or parts:
+            parts[part](workers, args.faster)
+
+
+if __name__ == "__main__":
+    main()
