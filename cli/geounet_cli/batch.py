@@ -121,7 +121,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the verb."""
-    from geounet.batch import read_scenes, run_batch
+    from geounet.batch import failure, read_scenes, run_batch
     from geounet_cli.quiet import silence_libtiff
 
     silence_libtiff()
@@ -135,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.quiet:
         for name, why in report.failed.items():
-            print(f"geounet: {name} failed: {why}", file=sys.stderr)
+            print(f"geounet: {failure(name, why)}", file=sys.stderr)
     if args.json:
         print(report.to_json())
     elif not args.quiet:

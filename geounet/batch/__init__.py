@@ -8,7 +8,7 @@ computed stays.
 
 from geounet.batch.options import BatchOptions
 from geounet.batch.report import BatchReport
-from geounet.batch.run import run_batch
+from geounet.batch.run import failure, run_batch
 from geounet.batch.scenes import read_scenes
 
-__all__ = ["BatchOptions", "BatchReport", "read_scenes", "run_batch"]
+__all__ = ["BatchOptions", "BatchReport", "failure", "read_scenes", "run_batch"]

@@ -192,7 +192,7 @@ class _Driver:
         """A scene is given up."""
         self._failed[name] = why
         self._manifest.add(scene=name, rows=None, state="failed", error=why, **more)
-        self._say(f"{name} failed: {why}")
+        self._say(failure(name, why))
 
     def conclude(self) -> None:
         """What is made of all class maps together."""
@@ -360,7 +360,7 @@ class _Driver:
         finished: Finished = outcome.value
         raster = _raster(scene.job)
         for text in finished.warned:
-            self._say(f"{scene.job.name}: {text}")
+            self._say(text if scene.job.name in text else f"{scene.job.name}: {text}")
         assert scene.plan is not None  # noqa: S101  for the type checker
         self._manifest.add(
             scene=scene.job.name,
@@ -392,6 +392,11 @@ class _Driver:
         if self._progress is not None:
             done = sum(scene.counted for scene in self._scenes)
             self._progress(done, sum(scene.job.pixels for scene in self._scenes))
+
+
+def failure(name: str, why: str) -> str:
+    """A line for a scene that is given up; most reasons name it themselves."""
+    return f"failed: {why}" if name in why else f"{name} failed: {why}"
 
 
 def _as_outcome(value: Any) -> Outcome:

@@ -147,7 +147,8 @@ def test_a_corrupt_block_fails_its_scene_alone(
     assert "\n" not in row["error"]
     assert row["worker"].startswith("tcp://")
     assert len(rows_of(folder, state="again", scene=str(bad))) >= 1
-    assert [line.startswith(f"{bad} failed: ") for line in said] == [False, True]
+    assert all(line.startswith("failed: ") for line in said)
+    assert [str(bad) in line for line in said] == [False, True]
 
 
 @pytest.mark.usefixtures("small_bands")
@@ -304,6 +305,7 @@ def test_the_report_is_a_line_of_json(tmp_path) -> None:
         manifest=tmp_path / "m",
         done=(tmp_path / "a.tif",),
         kept=(),
+        mosaic=None,
         failed={"b": "no"},
         pixels=1,
         seconds=1.0,
