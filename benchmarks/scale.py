@@ -89,12 +89,11 @@ def makespan(scenes: int, side: int, workers: int, faster: float) -> tuple[float
     """Seconds of the simulated clock, of this processor, and tasks, for a batch of scenes."""
     from distributed import Client, LocalCluster
 
-    warnings.filterwarnings("ignore", "Port 8787 is already in use")
     with (
         tempfile.TemporaryDirectory() as folder,
         LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=False, dashboard_address=None,
-            silence_logs=logging.CRITICAL, memory_limit=None,
+            n_workers=workers, threads_per_worker=1, processes=False, memory_limit=None,
+            silence_logs=logging.CRITICAL, dashboard_address="127.0.0.1:0",
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip

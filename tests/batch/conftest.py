@@ -37,7 +37,7 @@ def batch_models(tmp_path_factory) -> dict[str, Path]:
 def scheduler() -> Iterator[str]:
     """The address of one with two workers, which are processes."""
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with distributed.LocalCluster(**options, silence_logs=50) as cluster:
         yield cluster.scheduler_address
 

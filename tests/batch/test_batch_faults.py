@@ -115,7 +115,7 @@ import dask
 from distributed import LocalCluster
 if __name__ == "__main__":
     dask.config.set({"distributed.scheduler.allowed-failures": 0})
-    options = {"threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50}
+    options = {"threads_per_worker": 1, "dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with LocalCluster(n_workers=int(sys.argv[1]), **eval(sys.argv[2]), **options) as cluster:
         print(cluster.scheduler_address, flush=True)
         sys.stdin.read()

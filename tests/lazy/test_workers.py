@@ -47,7 +47,7 @@ def lazy(model) -> xr.DataArray:
 @pytest.fixture(scope="module")
 def client():
     distributed = pytest.importorskip("distributed")
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": "127.0.0.1:0"}
     with (
         dask.config.set({"distributed.worker.daemon": False}),
         distributed.LocalCluster(**options) as cluster,
