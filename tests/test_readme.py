@@ -147,7 +147,7 @@ def test_command_in_a_sentence(command: str, folder: Path) -> None:
     """Runs where all that it needs is here; the others are complete, with options that exist."""
     from geounet_cli.main import _parser
 
-    if any(text in command for text in ("quantize", "small.geounet", "file.yaml")):
+    if any(text in command for text in ("quantize", "small.geounet", "file.yaml", "s3://")):
         _parser().parse_args(command.split()[1:])
     else:
         run(command, folder)

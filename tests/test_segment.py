@@ -200,7 +200,7 @@ def test_area_of_interest(tmp_path, model, scene) -> None:
 
 
 def test_an_area_of_interest_reads_only_the_tiles_it_touches(tmp_path, model, monkeypatch) -> None:
-    monkeypatch.setattr("geounet.choose.check_values", lambda *_: None)  # takes samples
+    monkeypatch.setattr("geounet.choose.check_values", lambda *_, **__: None)  # takes samples
     area = write_area(tmp_path / "area.gpkg", [(500_400, 4_998_300, 500_800, 4_998_500)])
     source = memory_scene()
     geounet.segment(source, model=model, out=tmp_path / "a.tif", aoi=area, tile=32)
@@ -406,7 +406,7 @@ STAGES = {
 def test_a_stage_that_fails_ends_the_run(
     tmp_path, model, monkeypatch, stage: str, late: bool
 ) -> None:
-    monkeypatch.setattr("geounet.choose.check_values", lambda *_: None)
+    monkeypatch.setattr("geounet.choose.check_values", lambda *_, **__: None)
     owner, name = STAGES[stage]
     monkeypatch.setattr(owner, name, fail_late(getattr(owner, name)) if late else fail)
     with pytest.raises(StageError):

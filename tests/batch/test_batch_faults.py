@@ -174,6 +174,7 @@ work.finish = finish
 """
 
 
+@pytest.mark.slow  # and on a busy machine a worker may take a minute to come back
 def test_a_worker_runs_out_of_memory(batch_scenes, model, tmp_path) -> None:
     """The scene that takes too much fails, and the others are done."""
     folder, hungry = tmp_path / "out", tmp_path / "hungry.tif"

@@ -30,8 +30,7 @@ from geounet.bundle import load_bundle
 from geounet.classes import NODATA
 from geounet.engine.torch import TorchEngine
 from geounet.errors import ModelError, OptionError, SceneError, ValueRangeError
-from geounet.lazy.array import _everywhere
-from geounet.lazy.engines import _at_once, _engines
+from geounet.lazy.engines import _at_once, _engines, _everywhere
 from geounet.models import load_model
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
