@@ -28,8 +28,8 @@ _PATIENCE = 4.0
 _TINY = 600_000
 """Pixels up to which it is also sooner done than loading what was compiled before."""
 
-_LOADING = 1.0
-"""Seconds that loading takes, the compiler included."""
+_LOADING = 2.0
+"""Seconds of processor that loading takes, with importing numba and starting its compiler."""
 
 _PROCESSES = 4
 """That compile at once; the longest function takes as long as a fifth of all."""
