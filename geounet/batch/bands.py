@@ -33,6 +33,8 @@ def cut_bands(plan: Plan, workers: int) -> list[tuple[int, ...]]:
     rows = len(plan.missing)
     least = max(_rounded(2 * plan.margin / plan.height), _rounded(plan.lead), 1)
     number = max(min(workers * _EACH, rows // least), min(workers, rows))
+    if number > workers:
+        number -= number % workers  # or the last ones keep few at work, and all wait for them
     bands = [
         band
         for run in _runs(plan.missing)
