@@ -79,7 +79,7 @@ class Sleeping:
     def finish(self, plan: Plan) -> tuple[float, Finished]:
         """A scene."""
         seconds = plan.job.pixels / RATES.finishing
-        return seconds, Finished(files={}, warned=(), valid_pixels=plan.job.pixels)
+        return seconds, Finished(files={}, warned=(), classes={}, valid_pixels=plan.job.pixels)
 
 
 RECIPE = EngineRecipe(model="", sha256="", scale=(), offset=(), engine="", device="", precision="")
