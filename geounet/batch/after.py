@@ -91,17 +91,19 @@ def make_mosaic(
     segment = options.segment
     layer = out.with_suffix(options.polygons) if segment.polygons else False
     paths = [out, *([layer] if isinstance(layer, Path) else [])]
+    is_whole = all(path.exists() for path in paths)
+    is_whole &= not options.stac or out.with_suffix(".json").exists()
     depends = {"maps": _digest(maps), "layer": f"{segment.simplify} {segment.smooth}"}
     row = manifest.finished().get(_key(out))
-    if row and row["fingerprint"] == depends and _are_same(row.get("files"), paths):
+    is_ours = row is not None and _are_same(row.get("files"), paths)
+    if row is not None and is_ours and is_whole and row["fingerprint"] == depends:
         return out, True
-    overwrite = segment.overwrite or (row is not None and _are_same(row.get("files"), paths))
     report = mosaic_maps(
         maps,
         out,
         MosaicOptions(
             polygons=layer, simplify=segment.simplify, smooth=segment.smooth, stac=options.stac,
-            overwrite=overwrite,
+            overwrite=segment.overwrite or is_ours,
         ),
     )  # fmt: skip
     manifest.add(
@@ -133,7 +135,7 @@ def _key(out: Path) -> str:
 
 
 def _are_same(files: Any, paths: Sequence[Path]) -> bool:
-    """Whether files are as the manifest says."""
+    """Whether those of the files that exist are as the manifest says."""
     found = files_of(paths)
     return isinstance(files, dict) and all(
         tuple(files.get(name, ())) == told for name, told in found.items()

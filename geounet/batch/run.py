@@ -196,8 +196,9 @@ class _Driver:
 
     def conclude(self) -> None:
         """What is made of all class maps together."""
-        options, maps = self._options, {_raster(scene.job): scene.job for scene in self._scenes}
-        there = {raster: job for raster, job in maps.items() if raster in self._maps()}
+        options, made = self._options, {*self._done, *self._kept}
+        jobs = [scene.job for scene in self._scenes]
+        there = {_raster(job): job for job in jobs if _raster(job) in made}
         if options.stac and there:
             self._say(f"items in {write_items(options.folder, there, self._manifest.finished())}")
         if options.mosaic is None:
@@ -208,9 +209,6 @@ class _Driver:
         self._mosaic, was_there = make_mosaic(list(there), options, self._manifest)
         if was_there:
             self._say(f"{self._mosaic} is there, of the same class maps")
-
-    def _maps(self) -> list[Path]:
-        return [*self._done, *self._kept]
 
     def report(self, seconds: float) -> BatchReport:
         """What was done."""

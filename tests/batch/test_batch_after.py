@@ -68,6 +68,12 @@ def test_a_mosaic_and_items(scenes, batch_models, scheduler, tmp_path) -> None:
     assert {path: path.read_bytes() for path in before} == before
     assert out.stat().st_mtime_ns == stamp
 
+    for lost in (out, out.with_suffix(".json")):
+        lost.unlink()
+        assert run_batch(sources, chosen, say=said.append).mosaic == out
+        assert lost.exists()
+        assert out.read_bytes() == before[out]
+
 
 def test_a_mosaic_that_is_there_is_not_replaced(
     scenes, batch_models, scheduler, tmp_path, monkeypatch
