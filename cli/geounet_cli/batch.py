@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from geounet_cli.bar import PixelBar
 from geounet_cli.exits import EXIT_FAILED
 from geounet_cli.reading import add_reading, reading
-from geounet_cli.shared import add_computing, add_shapes
+from geounet_cli.shared import add_computing, add_confidence, add_reporting, add_shapes
 
 if TYPE_CHECKING:
     from geounet.batch import BatchOptions, BatchReport
@@ -110,12 +110,11 @@ def add_parser(verbs: Any) -> None:
         action="store_true",
         help="also write a STAC item beside each class map, and a collection of them",
     )
-    add_shapes(parser, "the class map's name with .confidence.tif")
+    add_shapes(parser)
+    add_confidence(parser, "the class map's name with .confidence.tif")
     add_reading(parser)
     add_computing(parser)
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
-    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
+    add_reporting(parser)
     parser.set_defaults(run=run)
 
 

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from geounet_cli.shared import add_reporting, add_shapes
+
 if TYPE_CHECKING:
     from geounet.mosaic import MosaicReport
 
@@ -45,25 +47,14 @@ def add_parser(verbs: Any) -> None:
         metavar="OUT.gpkg",
         help="also a polygon layer: .gpkg, .fgb, .parquet or .geojson",
     )
-    parser.add_argument(
-        "--simplify",
-        metavar="PX|M",
-        help="let borders of polygons move by so many pixels (1.5) or metres (20m)",
-    )
-    parser.add_argument(
-        "--smooth",
-        action="store_true",
-        help="let borders of polygons run smoothly, less than half a pixel from the pixels' edges",
-    )
+    add_shapes(parser)
     parser.add_argument("--grid", metavar="FILE", help="a raster whose grid the mosaic gets")
     parser.add_argument("--crs", metavar="EPSG", help="CRS of the mosaic, e.g. 3035")
     parser.add_argument(
         "--resolution", type=float, metavar="R", help="side of a pixel in units of the CRS"
     )
     parser.add_argument("--stac", action="store_true", help="also a STAC item, OUT.json")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
-    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
+    add_reporting(parser)
     parser.set_defaults(run=run)
 
 

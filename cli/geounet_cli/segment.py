@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from geounet_cli.bar import PixelBar
 from geounet_cli.reading import add_reading, reading
-from geounet_cli.shared import add_computing, add_shapes
+from geounet_cli.shared import add_computing, add_confidence, add_reporting, add_shapes
 
 if TYPE_CHECKING:
     from geounet.report import SegmentReport
@@ -59,12 +59,11 @@ def add_parser(verbs: Verbs) -> None:
         help="polygon layer: .gpkg, .fgb, .parquet or .geojson (default: OUT.gpkg)",
     )
     polygons.add_argument("--no-polygons", action="store_true", help="write no polygons")
-    add_shapes(parser, "OUT.confidence.tif")
+    add_shapes(parser)
+    add_confidence(parser, "OUT.confidence.tif")
     add_reading(parser)
     add_computing(parser, ", or several GPUs: cuda:0,cuda:1")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
-    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
-    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
+    add_reporting(parser)
     parser.set_defaults(run=run)
 
 

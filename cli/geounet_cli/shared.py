@@ -1,4 +1,4 @@
-"""Options that ``segment`` and ``batch`` have in common."""
+"""Options that ``segment``, ``batch`` and ``mosaic`` have in common."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 
-def add_shapes(parser: argparse.ArgumentParser, confidence: str) -> None:
-    """Declare what becomes of polygons, and ``--confidence``, which is written to what is said."""
+def add_shapes(parser: argparse.ArgumentParser) -> None:
+    """Declare what becomes of polygons' borders."""
     parser.add_argument(
         "--simplify",
         metavar="PX|M",
@@ -18,10 +18,14 @@ def add_shapes(parser: argparse.ArgumentParser, confidence: str) -> None:
         action="store_true",
         help="let borders of polygons run smoothly, less than half a pixel from the pixels' edges",
     )
+
+
+def add_confidence(parser: argparse.ArgumentParser, path: str) -> None:
+    """Declare ``--confidence``, which is written to what ``path`` says."""
     parser.add_argument(
         "--confidence",
         action="store_true",
-        help=f"also write {confidence} (percent) and each polygon's mean confidence",
+        help=f"also write {path} (percent) and each polygon's mean confidence",
     )
 
 
@@ -44,3 +48,10 @@ def add_computing(parser: argparse.ArgumentParser, devices: str = "") -> None:
     )
     parser.add_argument("--device", default="auto", help=f"auto, cpu, cuda, cuda:N, mps{devices}")
     parser.add_argument("--precision", default="auto", help="auto, fp32, bf16, fp16 or int8")
+
+
+def add_reporting(parser: argparse.ArgumentParser) -> None:
+    """Declare whether outputs are replaced, and what is said at the end."""
+    parser.add_argument("--overwrite", action="store_true", help="replace existing outputs")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print only errors")
+    parser.add_argument("--json", action="store_true", help="print a last line of JSON on stdout")
