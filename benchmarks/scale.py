@@ -28,8 +28,8 @@ from geounet.batch import run as driving
 from geounet.batch.cluster import Crew
 from geounet.batch.job import Finished, Job, Outcome, Plan
 from geounet.batch.manifest import Manifest
-from geounet.lazy.engines import EngineRecipe
 from geounet.options import SegmentOptions
+from geounet.pool import EngineRecipe
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -53,33 +53,33 @@ class Totals:
     def add(self, strip: Strip) -> None:
         """Count a strip."""
         for part in in_parts(strip):
-            present = set(np.flatnonzero(np.bincount(part.labels.ravel(), minlength=256)).tolist())
-            codes = [code for code in self._scheme.codes if code in present]
             if self._alike:
-                self._add_alike(part, codes)
+                self._add_alike(part)
             else:
-                self._add_smooth(part, codes)
+                self._add_smooth(part)
 
-    def _add_alike(self, part: Strip, codes: Sequence[int]) -> None:
+    def _add_alike(self, part: Strip) -> None:
         """Where all pixels of a row have one area, or none."""
         areas = self._areas_of(part.window)
         each = np.zeros(part.window.height) if areas is None else areas[:, 0]
-        for code in codes:
-            rows = np.count_nonzero(part.labels == code, axis=1)
+        for code, mask in _masks(part.labels, self._scheme.codes):
+            # a row at a time is ten times faster than numpy along an axis
+            rows = np.fromiter(map(np.count_nonzero, mask), np.int64, len(mask))
             self._pixels[code] += int(rows.sum())
             self._areas[code] += float(rows @ each)
 
-    def _add_smooth(self, part: Strip, codes: Sequence[int]) -> None:
+    def _add_smooth(self, part: Strip) -> None:
         """Where areas are linear from row to row, but for a few rows."""
         for start, stop in self._pieces(part.window):
             labels = part.labels[start - part.window.row_off : stop - part.window.row_off]
             first, last = (self._line(part.window, row) for row in (start, stop - 1))
             slope = (last - first) / max(1, stop - 1 - start)
             weights = np.stack([np.ones(len(labels)), np.arange(len(labels))]).astype(np.float32)
-            for code in codes:
+            for code, mask in _masks(labels, self._scheme.codes):
                 # whole numbers below 2**24, which float32 holds; einsum is as fast as BLAS here
-                mask = (labels == code).astype(np.float32)
-                count, moment = np.einsum("kr,rc->kc", weights, mask).astype(np.float64)
+                count, moment = np.einsum("kr,rc->kc", weights, mask.astype(np.float32)).astype(
+                    np.float64
+                )
                 self._pixels[code] += int(count.sum())
                 self._areas[code] += float(count @ first + moment @ slope)
 
@@ -106,3 +106,13 @@ class Totals:
             )
             for c in self._scheme
         }
+
+
+def _masks(
+    labels: NDArray[np.uint8], codes: Iterable[int]
+) -> Iterator[tuple[int, NDArray[np.bool_]]]:
+    """Where each class is that is there."""
+    for code in codes:
+        mask = labels == code
+        if mask.any():
+            yield code, mask

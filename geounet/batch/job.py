@@ -9,8 +9,8 @@ from typing import Any
 
 from geounet.batch.source import Source
 from geounet.fingerprint import Fingerprint
-from geounet.lazy.engines import EngineRecipe
 from geounet.options import SegmentOptions
+from geounet.pool import EngineRecipe
 from geounet.report import ClassTotal
 
 Files = Mapping[str, tuple[int, int]]

@@ -21,10 +21,10 @@ from geounet.engine import ModelEngine
 from geounet.errors import DeviceError, GeounetError, OutputError
 from geounet.fingerprint import Fingerprint
 from geounet.fit import fit_scene
-from geounet.lazy.engines import EngineRecipe, engines_of
 from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths
 from geounet.parts import SharedParts, was_committing
+from geounet.pool import EngineRecipe, engines_of
 from geounet.run import Run, behind, closing, made
 from geounet.segmentation import run_segment
 from geounet.staging import check_outputs, refuse_inputs

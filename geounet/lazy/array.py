@@ -31,9 +31,9 @@ from geounet.errors import DeviceError, OptionError
 from geounet.fit import Fit
 from geounet.labels import labels_array
 from geounet.lazy.block import Recipe, segment_block
-from geounet.lazy.engines import EngineRecipe, engines_of
 from geounet.lazy.layout import Layout, split
 from geounet.options import Progress, SegmentOptions
+from geounet.pool import EngineRecipe, engines_of
 from geounet.scene import XarrayScene
 from geounet.tilesize import BLEND_TILE, fixed_tile
 from geounet.tiling import round_up

@@ -17,9 +17,9 @@ from geounet.engine import ModelEngine
 from geounet.errors import DependencyError
 from geounet.feed import Feed
 from geounet.fit import check_sample
-from geounet.lazy.engines import EngineRecipe, Engines, engines_of
 from geounet.lazy.layout import Layout, Share
 from geounet.lazy.mosaic import Mosaic
+from geounet.pool import EngineRecipe, Engines, engines_of
 from geounet.stitch import Strip, segment_strip
 from geounet.tilesize import best_tile
 from geounet.window import Window
@@ -64,7 +64,7 @@ def segment_block(
 
     Raises:
         ValueRangeError: The values cannot be what the model expects.
-        GeounetError: As :class:`geounet.lazy.engines.Engines`.
+        GeounetError: As :class:`geounet.pool.Engines`.
     """
     share = recipe.layout.share(block)
     mosaic = Mosaic(places=places, pieces=pieces, nodata=recipe.nodata)

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from geounet.batch.bands import cut_bands
 from geounet.batch.job import Job, Plan
-from geounet.lazy.engines import EngineRecipe
 from geounet.options import SegmentOptions
+from geounet.pool import EngineRecipe
 
 RECIPE = EngineRecipe(
     model="m", sha256="", scale=(), offset=(), engine="auto", device="cpu", precision="auto"

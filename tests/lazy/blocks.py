@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from geounet.lazy.array import _Graph
 from geounet.lazy.block import Recipe
-from geounet.lazy.engines import EngineRecipe
 from geounet.lazy.layout import Layout
+from geounet.pool import EngineRecipe
 
 
 @st.composite

@@ -30,8 +30,8 @@ from geounet.bundle import load_bundle
 from geounet.classes import NODATA
 from geounet.engine.torch import TorchEngine
 from geounet.errors import ModelError, OptionError, SceneError, ValueRangeError
-from geounet.lazy.engines import _at_once, _engines, _everywhere
 from geounet.models import load_model
+from geounet.pool import _at_once, _engines, _everywhere
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 
@@ -222,10 +222,10 @@ def test_the_recipe_travels_and_not_the_model(model) -> None:
 
 def test_a_model_is_loaded_once_whatever_the_number_of_tasks(model, monkeypatch) -> None:
     loads, engines = [], []
-    load, build = geounet.lazy.engines.load_model, geounet.lazy.engines.make_engine
-    monkeypatch.setattr("geounet.lazy.engines.load_model", lambda m: loads.append(m) or load(m))
+    load, build = geounet.pool.load_model, geounet.pool.make_engine
+    monkeypatch.setattr("geounet.pool.load_model", lambda m: loads.append(m) or load(m))
     monkeypatch.setattr(
-        "geounet.lazy.engines.make_engine",
+        "geounet.pool.make_engine",
         lambda *a, **k: engines.append(a) or build(*a, **k),
     )
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
@@ -444,7 +444,7 @@ def test_another_halo_on_a_worker_is_noticed(model, monkeypatch) -> None:
 
 
 def test_engines_are_as_many_as_have_a_processor(monkeypatch) -> None:
-    monkeypatch.setattr("geounet.lazy.engines.usable_cores", lambda: 8)
+    monkeypatch.setattr("geounet.pool.usable_cores", lambda: 8)
     for threads, number in (("1", 8), ("3", 2), ("16", 1), ("", 1), ("none", 1), ("0", 1)):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         assert _at_once("cpu") == number

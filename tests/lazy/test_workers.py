@@ -10,7 +10,7 @@ import xarray as xr
 import geounet
 from geounet.classes import NODATA
 from geounet.errors import ValueRangeError
-from geounet.lazy.engines import _engines
+from geounet.pool import _engines
 from geounet.testing import random_bundle
 from geounet.testing.bundles import random_spec
 
