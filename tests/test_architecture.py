@@ -56,6 +56,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "options",
         "choose",
         "labels",
+        "pool",
         "tilesize",
         "warn",
         "totals",
