@@ -24,7 +24,7 @@ import dask
 import numpy as np
 
 from geounet.batch import BatchOptions, work
-from geounet.batch import run as driving
+from geounet.batch import driver as driving
 from geounet.batch.cluster import Crew
 from geounet.batch.job import Finished, Job, Outcome, Plan
 from geounet.batch.manifest import Manifest
@@ -76,6 +76,13 @@ class Sleeping:
         pixels = sum(stop - start for start, stop in (plan.pixel_rows[row] for row in rows))
         return pixels * plan.width / RATES.network, None
 
+    def follow(self, plan: Plan) -> tuple[float, Finished]:
+        """A scene, while its bands are computed; the driver waits for those."""
+        from distributed import secede
+
+        secede()
+        return self.finish(plan)
+
     def finish(self, plan: Plan) -> tuple[float, Finished]:
         """A scene."""
         seconds = plan.job.pixels / RATES.finishing
@@ -108,7 +115,7 @@ def makespan(scenes: int, side: int, workers: int, faster: float) -> tuple[float
         ]  # fmt: skip
         options = BatchOptions(folder=out, segment=SegmentOptions())
         manifest = Manifest(out)
-        driver = driving._Driver(options, manifest, lambda _: None, None)  # noqa: SLF001
+        driver = driving.Driver(options, manifest, lambda _: None, None)
         start, cpu = time.perf_counter(), time.process_time()
         driver.run(Crew(client, cluster.scheduler_address), jobs)
         seconds, cpu = time.perf_counter() - start, time.process_time() - cpu

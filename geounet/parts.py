@@ -25,7 +25,9 @@ from geounet.stripfile import (
 )
 from geounet.window import Window
 
-_PATIENCE = 60.0
+_COMMITTING = "committing"
+
+PATIENCE = 60.0
 """Seconds in which a worker that was told to stop finishes its strip."""
 
 
@@ -104,7 +106,7 @@ class Parts:
         *,
         lasting: bool = False,
     ) -> None:
-        self._raster, self._folder = raster, _folder(raster)
+        self._raster, self._folder = raster, folder_of(raster)
         self._fingerprint, self._say, self._lasting = fingerprint, say, lasting
         self._opened = ExitStack()
         self._found: set[Path] = set()
@@ -113,8 +115,8 @@ class Parts:
     def __enter__(self) -> Self:
         with self._or_without():
             self._folder.mkdir(exist_ok=True)
-            patience = _PATIENCE if self._lasting else 0
-            lock = Lock(self._folder / "lock", _busy(self._raster), patience=patience)
+            patience = PATIENCE if self._lasting else 0
+            lock = Lock(self._folder / "lock", busy(self._raster), patience=patience)
             self._opened.enter_context(lock)
             self._take_over()
         return self
@@ -151,7 +153,7 @@ class Parts:
         """See :class:`Kept`."""
         if self._is_kept:
             with self._or_without():
-                write_whole(self._folder / "committing", b"")
+                mark_commit(self._raster)
 
     def drop(self) -> None:
         """Remove the folder, unless it is lasting."""
@@ -166,7 +168,7 @@ class Parts:
         """Find what an earlier run has left, or remove it."""
         earlier = f"an earlier run of {self._raster} was interrupted"
         record = self._folder / "run.json"
-        changed = _changed(record, self._fingerprint)
+        changed = changed_since(record, self._fingerprint)
         if changed is None:
             self._found = set(_whole(self._folder))
             if self._found:
@@ -186,83 +188,24 @@ class Parts:
             yield
         except OSError as error:
             if self._lasting:
-                raise _unwritable(self._raster, error) from error
+                raise unwritable(self._raster, error) from error
             self._is_kept = False
             self.drop()
 
 
-class SharedParts:
-    """The same folder for one of many workers that make strips of one class map: a :class:`Kept`.
-
-    A context manager. :class:`Parts` with the same fingerprint has made the folder before; while a
-    worker is in it, nobody else may take it over.
-
-    Args:
-        raster: The class map.
-        fingerprint: Of the run.
-
-    Raises:
-        OutputError: A run of its own has the folder, or it is another run's; a strip cannot be
-            written.
-    """
-
-    def __init__(self, raster: Path, fingerprint: Fingerprint) -> None:
-        self._raster, self._folder = raster, _folder(raster)
-        self._fingerprint = fingerprint
-        self._opened = ExitStack()
-
-    def __enter__(self) -> Self:
-        busy = _busy(self._raster)
-        try:
-            self._opened.enter_context(Lock(self._folder / "lock", busy, shared=True))
-            if _changed(self._folder / "run.json", self._fingerprint) is not None:
-                raise busy
-        except OSError as error:
-            raise _unwritable(self._raster, error) from error
-        except OutputError:
-            self._opened.close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._opened.close()
-
-    def has(self, window: Window) -> bool:
-        """See :class:`Kept`: whoever made it."""
-        path = strip_path(self._folder, window)
-        return path.exists() and is_whole(path)
-
-    def strip(self, window: Window) -> Strip:
-        """See :class:`Kept`."""
-        return read_strip(strip_path(self._folder, window))
-
-    def keep(self, strip: Strip) -> None:
-        """See :class:`Kept`."""
-        try:
-            write_strip(self._folder, strip)
-        except OSError as error:
-            raise _unwritable(self._raster, error) from error
-
-    def commit(self) -> None:
-        """Nothing: outputs are another's."""
-
-    def drop(self) -> None:
-        """Nothing: strips are another's."""
+def mark_commit(raster: Path) -> None:
+    """Note that outputs get their final names from here on."""
+    write_whole(folder_of(raster) / _COMMITTING, b"")
 
 
 def was_committing(raster: Path) -> bool:
     """Whether a run was killed while it gave its outputs their final names."""
-    return (_folder(raster) / "committing").exists()
+    return (folder_of(raster) / _COMMITTING).exists()
 
 
 def has_parts(raster: Path) -> bool:
     """Whether strips of a class map are kept."""
-    return any(strip_paths(_folder(raster)))
+    return any(strip_paths(folder_of(raster)))
 
 
 def remove_parts(raster: Path) -> None:
@@ -271,14 +214,15 @@ def remove_parts(raster: Path) -> None:
     Raises:
         OutputError: Another run has it.
     """
-    folder = _folder(raster)
+    folder = folder_of(raster)
     if folder.is_dir():
         with ExitStack() as opened:
-            opened.enter_context(Lock(folder / "lock", _busy(raster), patience=_PATIENCE))
+            opened.enter_context(Lock(folder / "lock", busy(raster), patience=PATIENCE))
             _remove(folder, opened)
 
 
-def _folder(raster: Path) -> Path:
+def folder_of(raster: Path) -> Path:
+    """Where strips of a class map are kept."""
     return raster.with_name(f".{raster.name}.parts")
 
 
@@ -288,20 +232,22 @@ def _remove(folder: Path, opened: ExitStack) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _busy(raster: Path) -> OutputError:
+def busy(raster: Path) -> OutputError:
+    """The error where another process has that folder."""
     return OutputError(
         f"{raster} is being written by another run: wait for it, or give another name with -o"
     )
 
 
-def _unwritable(raster: Path, error: OSError) -> OutputError:
+def unwritable(raster: Path, error: OSError) -> OutputError:
+    """The error where nothing can be written there."""
     return OutputError(
         f"{raster.parent}: finished strips of {raster.name} cannot be kept ({error.strerror}):"
         " free some disk space, or choose another folder with -o"
     )
 
 
-def _changed(record: Path, now: Fingerprint) -> str | None:
+def changed_since(record: Path, now: Fingerprint) -> str | None:
     """What is not as it was when the record was written; empty: there is none; None: nothing."""
     try:
         before = json.loads(record.read_text(encoding="utf-8"))

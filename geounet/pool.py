@@ -78,8 +78,10 @@ class Engines:
         spec = self.bundle.spec
         self.normalizer = Normalizer.of(spec.bands, spec.clip, recipe.scale, recipe.offset)
         self._recipe = recipe
-        self._free = [self._make()]
-        self._turns = threading.Semaphore(_at_once(self._free[0].device))
+        self.first: ModelEngine = self._make()
+        """One to ask how it computes; it may be computing for somebody else."""
+        self._free = [self.first]
+        self._turns = threading.Semaphore(_at_once(self.first.device))
 
     @contextmanager
     def one(self) -> Iterator[ModelEngine]:

@@ -102,13 +102,13 @@ class Run:
         return min(tile, max(fair, _SMALLEST_SHARE))
 
     def kept(
-        self, raster: Path, say: Say, stack: contextlib.ExitStack, *, lasting: bool = False
-    ) -> Kept:
+        self, raster: Path, say: Say, *, lasting: bool = False
+    ) -> contextlib.AbstractContextManager[Kept]:
         """Where strips are kept, so that a run that was killed can go on."""
         depends = self.fingerprint()
         if depends is None:
-            return Nowhere()
-        return stack.enter_context(Parts(raster, depends, say, lasting=lasting))
+            return contextlib.nullcontext(Nowhere())
+        return Parts(raster, depends, say, lasting=lasting)
 
     def fingerprint(self) -> Fingerprint | None:
         """What its strips depend on; None where the scene cannot be known again."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from geounet.fit import Fit
 from geounet.labels import labels_array
 from geounet.options import Progress, SegmentOptions
 from geounet.outputs import MapKind, OutputPaths, Outputs
-from geounet.parts import Nowhere, was_committing
+from geounet.parts import Kept, Nowhere, was_committing
 from geounet.report import SegmentReport
 from geounet.run import Run, closing, drive
 from geounet.scene import SceneSource, open_scene
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("geounet")
 
+Keeping = Callable[[Run, Path, Say], contextlib.AbstractContextManager[Kept]]
+"""Opens the place where the strips of a run are kept, for the class map of this name."""
+
 
 def run_segment(
     source: SceneSource,
@@ -42,8 +46,8 @@ def run_segment(
     say: Say,
     warn: Say,
     progress: Progress | None = None,
-    lasting: bool = False,
     engines: Sequence[ModelEngine] | None = None,
+    kept: Keeping = Run.kept,
 ) -> SegmentReport:
     """Segment a scene into files: :func:`geounet.segment` with its options as one value.
 
@@ -53,9 +57,8 @@ def run_segment(
         say: Hears which model was chosen.
         warn: Hears what may spoil the result.
         progress: Hears how far the run is.
-        lasting: Whether finished strips are many workers' and stay, see
-            :class:`geounet.parts.Parts`.
         engines: What runs the model; None: made as the options say.
+        kept: Where finished strips are.
     """
     start = time.perf_counter()
     heap.give_back_large()
@@ -71,22 +74,22 @@ def run_segment(
             for reader in (scene, fit.scene):
                 reader.close()  # with the blocks that choosing has read; a later read opens anew
             run = Run(fit, bundle, options, engines)
-            kept = run.kept(paths.raster, say, stack, lasting=lasting)
+            strips = stack.enter_context(kept(run, paths.raster, say))
             staging = stack.enter_context(Staging())
             totals = Totals(bundle.spec.classes, fit.scene.info.geobox)
             with Outputs(
                 paths, staging, fit.scene.info, MapKind.of_model(bundle),
                 simplify=options.simplify, smooth=options.smooth, say=say,
             ) as outputs:  # fmt: skip
-                sinks = [kept.keep, totals.add, outputs.write]
-                drive(run, sinks, progress, lambda: warn_of_place(fit, bundle, warn), kept)
+                sinks = [strips.keep, totals.add, outputs.write]
+                drive(run, sinks, progress, lambda: warn_of_place(fit, bundle, warn), strips)
                 if totals.valid_pixels == 0:
                     raise SceneError(_nothing_valid(fit, options))
                 outputs.finish()
             run.watch.check()
-            kept.commit()
+            strips.commit()
             staging.commit()
-            kept.drop()
+            strips.drop()
     return _report(run, paths, totals, time.perf_counter() - start)
 
 

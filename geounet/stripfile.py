@@ -18,6 +18,9 @@ from geounet.window import Window
 _LEVEL = 1
 """Of zlib: class maps shrink to a few per cent at a hundred times the speed of a network."""
 
+BROKEN = (OSError, SafetensorError, zlib.error, ValueError, KeyError)
+"""Errors of reading what is not a whole strip."""
+
 
 def strip_path(folder: Path, window: Window) -> Path:
     """Where a strip lies in a folder; names sort top to bottom."""
@@ -44,7 +47,7 @@ def write_strip(folder: Path, strip: Strip) -> None:
 
 
 def read_strip(path: Path) -> Strip:
-    """Read a strip."""
+    """Read a strip; one of ``BROKEN`` is raised where it is not whole."""
     rows, arrays = rows_of(path), load_file(path)
     shown = {
         name: np.frombuffer(zlib.decompress(packed.data), np.uint8).reshape(len(rows), -1)
@@ -59,7 +62,7 @@ def is_whole(path: Path) -> bool:
     """Whether a strip can be read."""
     try:
         read_strip(path)
-    except (OSError, SafetensorError, zlib.error, ValueError, KeyError):
+    except BROKEN:
         return False
     return True
 

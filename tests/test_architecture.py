@@ -66,6 +66,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "lock",
         "stripfile",
         "parts",
+        "sharedparts",
         "run",
         "evaluate",
         "polygonization",

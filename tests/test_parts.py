@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from mounts import read_only, small_disk
 
 from geounet.errors import OutputError
-from geounet.parts import Parts, SharedParts, remove_parts, was_committing
+from geounet.parts import Parts, remove_parts, was_committing
+from geounet.sharedparts import SharedParts
 from geounet.stitch import Strip
 from geounet.stripfile import read_strip
 from geounet.window import Window

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import multiprocessing
 import os
 import signal
 import time
@@ -26,11 +27,15 @@ _CONNECT = 20
 _PATIENCE = 60
 """Seconds until a scheduler has a worker, or has one again."""
 
+_METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
 _CONFIG = {
     # a task whose worker died is ours to try again: with a row in the manifest, and a limit
     "distributed.scheduler.allowed-failures": 0,
     # glibc would hand back memory after each little piece of it; what is large goes back anyway
     "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": None,
+    # workers are forked from one process that has imported what they need: see get_ready
+    "distributed.worker.multiprocessing-method": _METHOD,
     # nothing is managed here that could be spilled, and a worker that pauses never goes on
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -48,7 +53,8 @@ class Crew:
 
     def __init__(self, client: Any, address: str) -> None:
         self.client, self.address = client, address
-        self._size, self._looked, self._seen = 1, -math.inf, time.monotonic()
+        self._size, self._looked = 1, -math.inf
+        self._gone: float | None = None
 
     @property
     def size(self) -> int:
@@ -62,8 +68,11 @@ class Crew:
             self._looked = now
             with contextlib.suppress(OSError):  # a lost connection ends what it runs
                 self._size = sum(map(int, self.client.ncores().values()))
-            self._seen = now if self._size else self._seen
-        if now - self._seen > _PATIENCE:
+            if self._size:
+                self._gone = None
+            elif self._gone is None:  # by this look, however long ago the last one was
+                self._gone = now
+        if self._gone is not None and now - self._gone > _PATIENCE:
             raise ClusterError(
                 f"the scheduler at {self.address} has no worker any more: start some; the same"
                 " command goes on with what is finished"
@@ -78,6 +87,15 @@ class Crew:
         with contextlib.suppress(KeyError, ValueError, TypeError, OSError):
             return str(self.client.dashboard_link) or None
         return None
+
+
+def get_ready(options: BatchOptions) -> None:
+    """Begin to import what local workers need, beside whatever comes before they start."""
+    if options.scheduler is None and _METHOD == "forkserver":
+        from multiprocessing import forkserver
+
+        multiprocessing.set_forkserver_preload(["distributed.nanny", "geounet.batch.work"])
+        forkserver.ensure_running()
 
 
 @contextmanager

@@ -75,6 +75,8 @@ class Finished:
     """Class name -> pixels and area."""
     valid_pixels: int
     """Those that got a class."""
+    waited: float = 0.0
+    """Seconds in which its strips were still computed by others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

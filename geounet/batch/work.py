@@ -1,4 +1,4 @@
-"""What a worker does to a scene: plan it, compute a band of it, finish it.
+"""What a worker does to a scene: plan it, compute a band of it, join the bands.
 
 Threads: several tasks may run at once in a process; each waits for an engine of its own. A model is
 loaded once a process. A task that is run again, or on two workers at once, ends the same.
@@ -10,23 +10,25 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from geounet import heap
 from geounet.batch.job import Finished, Job, Outcome, Plan, files_of
 from geounet.batch.source import opened
-from geounet.choose import choose_model
+from geounet.choose import Say, choose_model
 from geounet.engine import ModelEngine
 from geounet.errors import DeviceError, GeounetError, OutputError
 from geounet.fingerprint import Fingerprint
 from geounet.fit import fit_scene
 from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths
-from geounet.parts import SharedParts, was_committing
+from geounet.parts import was_committing
 from geounet.pool import EngineRecipe, engines_of
 from geounet.run import Run, behind, closing, made
-from geounet.segmentation import run_segment
+from geounet.segmentation import Keeping, run_segment
+from geounet.sharedparts import FollowedParts, SharedParts
 from geounet.staging import check_outputs, refuse_inputs
 from geounet.window import Window
 
@@ -80,7 +82,8 @@ def plan(job: Job) -> Plan:
             missing: Sequence[int] = ()
             if not finished:
                 _refuse_outputs(paths, job, outputs)
-                kept = run.kept(paths.raster, said.append, stack, lasting=True)
+                strips = run.kept(paths.raster, said.append, lasting=True)
+                kept = stack.enter_context(strips)
                 missing = run.missing(kept)
             options = _everywhere(job.options, run, recipe)
             return Plan(
@@ -123,23 +126,53 @@ def compute(plan: Plan, rows: Sequence[int]) -> None:
                         written.put(strip)
 
 
+def follow(plan: Plan) -> Finished:
+    """Write the outputs of a scene from its strips while others compute them.
+
+    It leaves the threads of its worker, which computes meanwhile, and ends when its task is given
+    up. Strips stay.
+
+    Raises:
+        GeounetError: As :func:`geounet.segmentation.run_segment`; or it was given up.
+    """
+    from distributed import secede
+
+    is_wanted = _while_wanted()
+    secede()
+    followed: list[FollowedParts] = []
+
+    def strips(run: Run, raster: Path, _say: Say) -> FollowedParts:
+        depends = run.fingerprint()
+        _refuse_other(plan, depends)
+        assert depends is not None  # noqa: S101  for the type checker
+        followed.append(FollowedParts(raster, depends, is_wanted))
+        return followed[0]
+
+    finished = _outputs(plan, engines_of(plan.recipe).first, strips)
+    return replace(finished, waited=round(followed[0].waited, 3))
+
+
 def finish(plan: Plan) -> Finished:
     """Join what is kept, compute what is not, and write the outputs; what is kept stays.
 
     Raises:
         GeounetError: As :func:`geounet.segmentation.run_segment`.
     """
+    with _engine(plan.recipe) as engine:
+        return _outputs(plan, engine, partial(Run.kept, lasting=True))
+
+
+def _outputs(plan: Plan, engine: ModelEngine, kept: Keeping) -> Finished:
     warned: list[str] = []
     options = plan.job.options
-    with _engine(plan.recipe) as engine:
-        report = run_segment(
-            opened(plan.job.source),
-            options if plan.job.finished is None else replace(options, overwrite=True),
-            say=_nobody,
-            warn=warned.append,
-            lasting=True,
-            engines=[engine],
-        )
+    report = run_segment(
+        opened(plan.job.source),
+        options if plan.job.finished is None else replace(options, overwrite=True),
+        say=_nobody,
+        warn=warned.append,
+        engines=[engine],
+        kept=kept,
+    )
     named = OutputPaths(
         raster=report.raster, polygons=report.polygons, confidence=report.confidence
     )
@@ -149,6 +182,21 @@ def finish(plan: Plan) -> Finished:
         classes=report.classes,
         valid_pixels=report.valid_pixels,
     )
+
+
+def _while_wanted() -> Callable[[], bool]:
+    """Whether somebody still waits for the task that runs here."""
+    from distributed import Status, get_worker
+
+    worker = get_worker()
+    tasks, key = worker.state.tasks, worker.get_current_task()
+
+    def is_wanted() -> bool:
+        task = tasks.get(key)
+        runs = task is not None and task.state in ("executing", "long-running")
+        return runs and worker.status == Status.running
+
+    return is_wanted
 
 
 @contextmanager
