@@ -69,7 +69,7 @@ class StripWriter:
         self._shapes = level_shapes(shape, BLOCK)
         with self._told():
             self._tags = _tags(layout)
-            self._store = BlockStore(scratch, len(self._shapes))
+            self._store = BlockStore(scratch, len(self._shapes), labels=layout.scheme is not None)
         self._pyramid = Pyramid(shape, BLOCK, layout.resampling, self._store.put)
 
     def write(self, strip: NDArray[np.uint8]) -> None:

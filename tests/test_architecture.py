@@ -25,7 +25,7 @@ COMMAND = ROOT / "cli" / "geounet_cli"
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 FLOORS: dict[str, tuple[str, ...]] = {
-    "ground": ("cores", "errors", "hushed", "untold", "window"),
+    "ground": ("cores", "deflate", "errors", "hushed", "untold", "window"),
     "values": ("tiling", "taper", "raster", "bands", "classes", "spec", "area", "report"),
     "edges": (
         "address",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import zlib
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geounet.classes import NODATA
 from geounet.cores import usable_cores
+from geounet.deflate import deflated
 
 BLOCK = 512
 """Side of a block in pixels."""
@@ -20,7 +21,6 @@ LEADER = TRAILER = 4
 was not changed by what knows nothing of its layout, and reads it in fewer requests
 (https://gdal.org/en/stable/drivers/raster/cog.html)."""
 
-_LEVEL = 6
 _MOST_THREADS = 4
 
 
@@ -30,13 +30,15 @@ class BlockStore:
     Args:
         path: A temporary name.
         levels: How many.
+        labels: Whether pixels are class codes, see :func:`geounet.deflate.deflated`.
 
     Raises:
         OSError: The file cannot be opened; so do all methods where it cannot be written.
     """
 
-    def __init__(self, path: Path, levels: int) -> None:
+    def __init__(self, path: Path, levels: int, *, labels: bool) -> None:
         self.path = path
+        self._compressed = partial(deflated, labels=labels)
         self._sizes: list[list[int]] = [[] for _ in range(levels)]
         self._starts: list[list[int]] = [[] for _ in range(levels)]
         self._end = 0
@@ -51,7 +53,7 @@ class BlockStore:
         padded[:height, :width] = rows
         blocks = [padded[:, k * BLOCK : (k + 1) * BLOCK] for k in range(across)]
         framed = []
-        for data in self._pool.map(_compressed, blocks):
+        for data in self._pool.map(self._compressed, blocks):
             framed.append(_framed(data))
             self._starts[level].append(self._end)
             self._sizes[level].append(len(data))
@@ -84,10 +86,6 @@ class BlockStore:
         cuts = np.flatnonzero(start[1:] != stop[:-1]) + 1
         first, last = np.append(0, cuts), np.append(cuts, len(start)) - 1
         return list(zip(start[first].tolist(), stop[last].tolist(), strict=True))
-
-
-def _compressed(block: NDArray[np.uint8]) -> bytes:
-    return zlib.compress(np.ascontiguousarray(block).data, _LEVEL)
 
 
 def _framed(data: bytes) -> bytes:

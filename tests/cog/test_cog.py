@@ -157,7 +157,7 @@ def test_what_is_no_tiff_has_no_tags() -> None:
 
 
 def test_blocks_that_are_gone_are_an_error(tmp_path) -> None:
-    store = BlockStore(tmp_path / "blocks", 1)
+    store = BlockStore(tmp_path / "blocks", 1, labels=True)
     store.put(0, some((10, 10)))
     store.finish()
     (tmp_path / "blocks").write_bytes(b"")
