@@ -1,27 +1,36 @@
 """Measures how ``geounet batch`` scales: its driver and a real scheduler, with workers that sleep.
 
     python benchmarks/scale.py [tasks] [simulate] [graph] [--workers 1,10,100] [--faster 50]
+    python benchmarks/scale.py [machine] [memory] [--size 8192] [--runs 3]
 
 ``tasks``: what a task costs beside its work. ``simulate``: workers (threads of this process, each
 with a connection of its own) sleep for as long as a band, a plan or finishing takes, ``--faster``
 times as fast; the driver, the scheduler and the messages are the real ones. ``graph``: the lazy
-labels of a scene of 100000 x 100000 px. Prints Markdown; ``docs/scale.md`` says how to read it.
+labels of a scene of 100000 x 100000 px. ``machine``: two workers of one thread against ``geounet
+segment`` on the same cores, whole processes, in pairs. ``memory``: peak of a worker by height of
+the scene. Prints Markdown; ``docs/scale.md`` says how to read it.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import shutil
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dask
 import numpy as np
+from scenes import make_scene
 
 from geounet.batch import BatchOptions, work
 from geounet.batch import driver as driving
@@ -45,6 +54,9 @@ class Rates:
 
 
 RATES, TILE, HALO = Rates(), 1472, 96
+
+HEIGHTS = (4096, 16384)
+"""Rows of the scenes whose peak memory is measured."""
 
 
 class Sleeping:
@@ -125,7 +137,7 @@ def makespan(scenes: int, side: int, workers: int, faster: float) -> tuple[float
         return seconds * faster, cpu, len(manifest.path.read_text().splitlines()) + scenes
 
 
-def simulate(workers: Sequence[int], faster: float) -> None:
+def simulate(workers: Sequence[int], faster: float, *_: Any) -> None:
     """How long a batch takes by number of workers."""
     print(f"\n## Workers that sleep, {faster:g} times as fast as the stages\n")
     print("| scenes | workers | tasks | hours | core hours of work | of that in use |")
@@ -158,6 +170,77 @@ def tasks(workers: Sequence[int], *_: Any) -> None:
     driving.work = work
 
 
+def machine(_: Sequence[int], __: float, size: int, runs: int) -> None:
+    """A batch of one scene beside one run of it; the same bytes."""
+    print(f"\n## Two workers of one thread over segment, water-ms, {size} x {size}\n")
+    print("| segment, s | batch, s | ratio | same bytes |\n|---:|---:|---:|---|")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scene = make_scene(folder / "s.tif", "river_ms.tif", size, size, None)
+        ratios = []
+        for number in range(runs):
+            one, many = folder / f"one{number}", folder / f"many{number}"
+            one.mkdir()
+            alone = _timed("segment", scene, "-m", "water-ms", "-o", one / "s.water-ms.tif")
+            shared = _timed("batch", scene, "-m", "water-ms", "-o", many, "--workers", "2")
+            same = all(
+                path.read_bytes() == (many / path.name).read_bytes() for path in one.iterdir()
+            )
+            ratios.append(alone / shared)
+            print(f"| {alone:.1f} | {shared:.1f} | {alone / shared:.2f} | {same} |", flush=True)
+            shutil.rmtree(one)
+            shutil.rmtree(many)
+    print(f"\nMedian {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}).")
+
+
+def _timed(*arguments: object) -> float:
+    """Seconds of a whole process."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "geounet_cli", *map(str, arguments), "--quiet"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def memory(*_: Any) -> None:
+    """Peak of the workers of a batch, by height of the scene."""
+    print("\n## Peak memory of two workers, water-ms, scenes 4096 px wide\n")
+    print("| height | MB, the larger worker | MB, driver |\n|---:|---:|---:|")
+    for height in HEIGHTS:
+        with tempfile.TemporaryDirectory() as folder:
+            scene = make_scene(Path(folder) / "s.tif", "river_ms.tif", 4096, height, None)
+            argv = ["batch", scene, "-o", Path(folder) / "out", "-m", "water-ms", "--workers", "2"]
+            command = [sys.executable, "-m", "geounet_cli", *map(str, argv), "--quiet"]
+            with subprocess.Popen(command) as run:
+                peaks: dict[int, int] = {}
+                while run.poll() is None:
+                    peaks |= _peaks(run.pid)
+                    time.sleep(0.1)
+            if run.returncode:
+                raise RuntimeError(f"the batch of {height} rows ended with {run.returncode}")
+            driver = peaks.pop(run.pid)
+        print(f"| {height} | {max(peaks.values()) / 1e3:.0f} | {driver / 1e3:.0f} |", flush=True)
+
+
+def _peaks(parent: int) -> dict[int, int]:
+    """Peak resident kB of a process and those that it, or one of them, has started."""
+    import psutil
+
+    with suppress(psutil.Error):
+        process = psutil.Process(parent)
+        processes = [process, *process.children(recursive=True)]
+        return {one.pid: _peak(one.pid) for one in processes}
+    return {}
+
+
+def _peak(pid: int) -> int:
+    """``VmHWM`` of a process on Linux; 0 where it has ended."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1])
+    return 0
+
+
 def graph(*_: Any) -> None:
     """The lazy labels of a scene of 100000 x 100000 px: tasks, and seconds to build the graph."""
     import dask.array as da
@@ -181,16 +264,20 @@ def graph(*_: Any) -> None:
 
 def main() -> None:
     """Run what was asked for, or all."""
-    parts = {"tasks": tasks, "simulate": simulate, "graph": graph}
+    parts: dict[str, Callable[..., None]] = {
+        "tasks": tasks, "simulate": simulate, "graph": graph, "machine": machine, "memory": memory,
+    }  # fmt: skip
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
     parser.add_argument("--workers", default="1,10,100")
     parser.add_argument("--faster", type=float, default=50.0)
+    parser.add_argument("--size", type=int, default=8192)
+    parser.add_argument("--runs", type=int, default=3)
     args = parser.parse_args()
     workers = [int(number) for number in args.workers.split(",")]
     with dask.config.set({"distributed.admin.tick.limit": "1h"}):
         for part in args.parts or parts:
-            parts[part](workers, args.faster)
+            parts[part](workers, args.faster, args.size, args.runs)
 
 
 if __name__ == "__main__":

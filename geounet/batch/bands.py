@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 
 from geounet.batch.job import Plan
 
-_EACH = 4
-"""Bands a worker, so that none waits long for the last."""
+_EACH = 8
+"""Bands a worker, so that none waits long for the last, nor the outputs for the strips above."""
 
-_WASTE = 1 / 8
-"""Largest share of rows that are read twice, or of rows of tiles that are computed twice (where
-they are blended), as long as there is a band for each worker."""
+_READ_TWICE = 1 / 4
+"""Largest share of rows that are read twice, as long as there is a band for each worker: reading
+takes a tenth of the time of computing, and outputs are written while bands are computed, so that
+few rows should be left to write after the last."""
+
+_COMPUTED_TWICE = 1 / 8
+"""The same of rows of tiles that are computed twice, where they are blended."""
 
 _SMALL = 4_000_000
 """Pixels that are not worth a task of their own."""
@@ -31,7 +36,8 @@ def cut_bands(plan: Plan, workers: int) -> list[tuple[int, ...]]:
     if plan.fingerprint is None or pixels <= _SMALL or len(plan.missing) < 2:
         return []
     rows = len(plan.missing)
-    least = max(_rounded(2 * plan.margin / plan.height), _rounded(plan.lead), 1)
+    read_twice = math.ceil(2 * plan.margin / plan.height / _READ_TWICE)
+    least = max(read_twice, math.ceil(plan.lead / _COMPUTED_TWICE), 1)
     number = max(min(workers * _EACH, rows // least), min(workers, rows))
     if number > workers:
         number -= number % workers  # or the last ones keep few at work, and all wait for them
@@ -41,11 +47,6 @@ def cut_bands(plan: Plan, workers: int) -> list[tuple[int, ...]]:
         for band in _pieces(run, max(1, number * len(run) // rows))
     ]
     return bands if len(bands) > 1 else []
-
-
-def _rounded(overhead: float) -> int:
-    """Rows of tiles of which an overhead, in rows of tiles, is the largest share or less."""
-    return int(-(-overhead // _WASTE))
 
 
 def _runs(rows: Sequence[int]) -> Iterator[list[int]]:

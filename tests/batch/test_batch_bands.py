@@ -62,12 +62,19 @@ def test_every_worker_has_one_and_little_is_done_twice(workers, rows, lead) -> N
     least = min(map(len, bands))
     assert max(map(len, bands)) <= least + 1
     if len(bands) > workers:
-        assert 2 * 48 / (least * 1024) <= 1 / 8
+        assert 2 * 48 / (least * 1024) <= 1 / 4
         assert lead / least <= 1 / 8
 
 
 def test_each_of_several_workers_gets_several() -> None:
-    assert len(cut_bands(plan_of(range(100)), 4)) == 16
+    assert len(cut_bands(plan_of(range(100)), 4)) == 32
+
+
+def test_what_is_read_twice_is_a_quarter_at_most() -> None:
+    (*bands, _) = cut_bands(plan_of(range(64), height=500, margin=48), 8)
+    assert {len(rows) for rows in bands} == {1}
+    (*bands, _) = cut_bands(plan_of(range(64), height=500, margin=96), 4)
+    assert {len(rows) for rows in bands} == {2}  # of one row 192 of 500 would be read twice
 
 
 def test_what_is_small_or_cannot_be_known_again_is_computed_by_who_finishes_it() -> None:
