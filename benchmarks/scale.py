@@ -213,7 +213,8 @@ def memory(*_: Any) -> None:
             with subprocess.Popen(command) as run:
                 peaks: dict[int, int] = {}
                 while run.poll() is None:
-                    peaks |= _peaks(run.pid)
+                    for pid, peak in _peaks(run.pid).items():
+                        peaks[pid] = max(peak, peaks.get(pid, 0))
                     time.sleep(0.1)
             if run.returncode:
                 raise RuntimeError(f"the batch of {height} rows ended with {run.returncode}")

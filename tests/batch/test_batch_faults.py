@@ -155,6 +155,30 @@ def test_the_scheduler_is_lost(scene, model, expected, tmp_path) -> None:
     assert content(folder) == expected
 
 
+@pytest.mark.slow
+def test_the_driver_is_killed_and_workers_live_on(scene, model, expected, tmp_path) -> None:
+    """Who follows the strips hears that nobody waits, and leaves nothing half-written."""
+    folder = tmp_path / "out"
+    with cluster(tmp_path, 2) as (_, address):
+        argv = command(folder, model, scene, "--scheduler", address)
+        with begun(argv, folder) as run:
+            while not begun_outputs(folder):
+                assert run.poll() is None, "it ended before it could be killed"
+                time.sleep(0.01)
+            run.kill()
+        end = time.monotonic() + 60
+        while begun_outputs(folder) and time.monotonic() < end:
+            time.sleep(0.1)
+        assert begun_outputs(folder) == []
+        assert strips(folder) >= 2
+        subprocess.run(argv, capture_output=True, check=True)
+    assert content(folder) == expected
+
+
+def begun_outputs(folder: Path) -> list[Path]:
+    return list(folder.glob(".*.partial.*"))
+
+
 HUNGRY = """
 import time
 import numpy
