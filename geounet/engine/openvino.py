@@ -12,6 +12,7 @@ from geounet.bands import Normalizer
 from geounet.bundle import Bundle
 from geounet.engine.bundled import read_bundled
 from geounet.engine.foreign import read_foreign
+from geounet.engine.lean import cropped, cut_decoder
 from geounet.engine.port import CONFIDENCE_MAX, Prediction
 from geounet.engine.ready import line
 from geounet.engine.runtime import ops, ov
@@ -167,6 +168,7 @@ class OpenVinoEngine:
         """The network between normalising and what is wanted of its logits."""
         ready = self._network
         network = ready.model.clone()
+        left = self._cut(network) if wanted in ("labels", "confidence") else self._halo
         image = network.get_parameters()[0]
         sizes = [-1 if ready.side is None else ready.side] * 2
         tiles = ops.parameter([ready.batch, len(self._spec.bands), *sizes], ov.Type(dtype))
@@ -179,11 +181,18 @@ class OpenVinoEngine:
         elif wanted == "probabilities":
             outputs = [ops.softmax(scores, axis=1) if logits else scores]
         else:
-            inner = _crop(scores, self._halo)
+            inner = cropped(scores, left)
             outputs = [_labels(inner, self.codes)]
             if wanted == "confidence":
                 outputs.append(_percent(inner, logits=logits))
         return ov.Model([ops.result(output) for output in outputs], [tiles, valid])
+
+    def _cut(self, network: ov.Model) -> int:
+        """Leave out what no core needs; gives how much of the halo the scores still have."""
+        arch = self._spec.arch
+        if arch.name != "unet" or arch.depth is None or self.seam != "exact":
+            return self._halo
+        return cut_decoder(network, arch.depth, self._halo)
 
 
 def _settings() -> dict[str, Any]:
@@ -202,11 +211,6 @@ def _normalized(tiles: Any, valid: Any, n: Normalizer) -> Any:
     x = ops.add(ops.multiply(ops.convert(tiles, "f32"), scale), offset)
     x = ops.divide(ops.subtract(ops.clamp(x, n.low, n.high), mean), std)
     return ops.select(valid, x, ops.constant(np.float32(0)))
-
-
-def _crop(logits: Any, halo: int) -> Any:
-    start, stop = ([halo] * 2, [-halo] * 2) if halo else ([0] * 2, [2**31 - 1] * 2)
-    return ops.slice(logits, *(np.array(v, np.int64) for v in (start, stop, [1, 1], [2, 3])))
 
 
 def _labels(logits: Any, codes: NDArray[np.uint8]) -> Any:

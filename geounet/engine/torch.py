@@ -26,6 +26,7 @@ from geounet.spec import Seam
 _MINIBATCH = {"cpu": 1, "cuda": 8, "mps": 4}
 
 T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
 
 
 class TorchEngine:
@@ -163,8 +164,7 @@ class TorchEngine:
         self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         with torch.inference_mode():
-            inner = slice(self._halo, -self._halo or None)
-            logits = self._forward(tiles, valid)[:, :, inner, inner]
+            logits = self._forward(tiles, valid, core=True)
             best = logits.max(1)
             labels = self._codes[best.indices].cpu().numpy()
             if not confidence:
@@ -174,14 +174,17 @@ class TorchEngine:
             percent = odds.exp().mul(CONFIDENCE_MAX).round().to(torch.uint8)
             return labels, percent.cpu().numpy()
 
-    def _forward(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
+    def _forward(
+        self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, core: bool = False
+    ) -> Tensor:
+        """Logits, with the halo or of the core alone."""
         low, high, scale, offset, mean, std = self._constants
         x = self._upload(plain(tiles)).float()
         x = (x * scale + offset).clamp(low, high).sub(mean).div(std)
         x = torch.where(self._upload(valid)[:, None], x, torch.zeros((), device=self._device))
         with _full_float32(self._device):
-            out: Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
-        return out
+            x = x.contiguous(memory_format=torch.channels_last)
+            return self._network.core(x, self._halo) if core else self._network(x)
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -207,7 +210,7 @@ class TorchEngine:
         give_back(self._device)
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+def fold_batch_norm(network: N) -> N:
     """A copy in which each batch norm is part of the convolution before it (evaluation mode)."""
     folded = copy.deepcopy(network).eval()
     for module in folded.modules():
@@ -219,7 +222,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     return folded
 
 
-def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+def in_precision(network: N, dtype: torch.dtype) -> N:
     """The network itself, made to compute in ``dtype`` but for its first convolution.
 
     That one stays in float32, and so does the input: bands rise and fall together, and the small
