@@ -178,13 +178,17 @@ class TorchEngine:
         self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, core: bool = False
     ) -> Tensor:
         """Logits, with the halo or of the core alone."""
-        low, high, scale, offset, mean, std = self._constants
-        x = self._upload(plain(tiles)).float()
-        x = (x * scale + offset).clamp(low, high).sub(mean).div(std)
-        x = torch.where(self._upload(valid)[:, None], x, torch.zeros((), device=self._device))
+        x = self._normalized(tiles, valid)
         with _full_float32(self._device):
-            x = x.contiguous(memory_format=torch.channels_last)
             return self._network.core(x, self._halo) if core else self._network(x)
+
+    def _normalized(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
+        low, high, scale, offset, mean, std = self._constants
+        # one new tensor, and the same steps as everywhere else, so that rounding is the same
+        x = self._upload(plain(tiles)).float() * scale
+        x.add_(offset).clamp_(low, high).sub_(mean).div_(std)
+        x.masked_fill_(~self._upload(valid)[:, None], 0)
+        return x.contiguous(memory_format=torch.channels_last)
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
