@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -13,7 +14,7 @@ from geounet.bundle import Bundle
 from geounet.engine.bundled import read_bundled
 from geounet.engine.foreign import read_foreign
 from geounet.engine.lean import cropped, cut_decoder
-from geounet.engine.port import CONFIDENCE_MAX, Prediction
+from geounet.engine.port import CONFIDENCE_MAX, Batch, Prediction, one_by_one
 from geounet.engine.ready import line
 from geounet.engine.runtime import ops, ov
 from geounet.engine.stored import plain
@@ -100,6 +101,10 @@ class OpenVinoEngine:
             return Prediction(labels=self._run("labels", tiles, valid)[0], confidence=None)
         labels, percent = self._run("confidence", tiles, valid)
         return Prediction(labels=labels, confidence=percent)
+
+    def predict_each(self, batches: Iterable[Batch], *, confidence: bool) -> Iterator[Prediction]:
+        """See :meth:`geounet.engine.port.Engine.predict_each`."""
+        return one_by_one(self, batches, confidence=confidence)
 
     def probabilities(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See :meth:`geounet.engine.port.BlendEngine.probabilities`."""
