@@ -12,7 +12,7 @@ from geounet.classes import NODATA
 from geounet.engine import CONFIDENCE_MAX, BlendEngine
 from geounet.feed import Feed
 from geounet.pipeline import dealt
-from geounet.stitch import Strip, minibatches, stacked
+from geounet.stitch import Strip, cut, minibatches
 from geounet.taper import tile_weight
 from geounet.tiling import Tile, TileGrid
 from geounet.window import Window
@@ -85,8 +85,7 @@ class _Minibatch:
         """With probabilities."""
         if not self.tiles:
             return self
-        tiles, valid = zip(*map(self.feed.cut, self.tiles), strict=True)
-        return replace(self, odds=engine.probabilities(stacked(tiles), stacked(valid)))
+        return replace(self, odds=engine.probabilities(*cut(self.feed, self.tiles)))
 
 
 def _minibatches(feeds: Iterable[Feed], grid: TileGrid, size: int) -> Iterator[_Minibatch]:

@@ -207,7 +207,9 @@ def made(
             heap.give_back()
             yield feed
 
-    with Ahead(read(), depth=len(run.engines)) as feeds:
+    on_cpu = run.engine.name == "torch" and run.engine.device == "cpu"
+    memory = heap.reused() if on_cpu else contextlib.nullcontext()
+    with memory, Ahead(read(), depth=len(run.engines)) as feeds:
         yield (strip for strip in run.strips(feeds, advance) if strip.window in windows)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from geounet.classes import NODATA
 from geounet.engine import Engine
+from geounet.engine.port import Batch
 from geounet.feed import Feed
 from geounet.pipeline import dealt
 from geounet.tiling import Tile, TileGrid
@@ -68,9 +69,9 @@ def segment_strip(
     shape = feed.window.height, feed.window.width
     labels = np.full(shape, NODATA, np.uint8)
     percent = np.full(shape, NODATA, np.uint8) if confidence else None
-    for group in minibatches(feed, grid, engine.minibatch, lambda tile: tile.core):
-        tiles, valid = zip(*map(feed.cut, group), strict=True)
-        prediction = engine.predict(stacked(tiles), stacked(valid), confidence=confidence)
+    groups = minibatches(feed, grid, engine.minibatch, lambda tile: tile.core)
+    predictions = engine.predict_each((cut(feed, group) for group in groups), confidence=confidence)
+    for group, prediction in zip(groups, predictions, strict=True):
         for i, tile in enumerate(group):
             core = tile.core.relative_to(feed.window)
             inner = slice(core.height), slice(core.width)
@@ -87,7 +88,13 @@ def segment_strip(
     return Strip(window=feed.window, labels=labels, confidence=percent)
 
 
-def stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+def cut(feed: Feed, tiles: Sequence[Tile]) -> Batch:
+    """What an engine gets for tiles of one shape."""
+    data, valid = zip(*map(feed.cut, tiles), strict=True)
+    return _stacked(data), _stacked(valid)
+
+
+def _stacked(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
     """One array; a view where there is only one, so that nothing lasts longer than it is needed."""
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 

@@ -27,9 +27,16 @@ interpreter."""
 
 _LEAST, _LEAST_OF_WIDE, _MOST, _STEP = 256, 640, 4096, 64
 _FLOAT = 4
-_MAPS = 4.7
-"""Of the first level in memory: two that meet, those that become of them, and what is left over."""
-_WEIGHTS = 8  # as they were read, and as they are compiled: transformed, for fewer operations
+_MAPS: Mapping[tuple[str, bool], float] = {
+    ("openvino", True): 3.4,
+    ("openvino", False): 4.7,
+    ("torch", True): 7.5,
+    ("torch", False): 10.0,
+}
+"""Of the first level in memory, by engine, and by whether it is a U-Net, whose decoder leaves out
+the halo: maps that are needed at once, and, with torch, what the heap keeps for later ones
+(:func:`geounet.heap.reused`)."""
+_WEIGHTS = 4  # as they were read, and as they are compiled: transformed, for fewer operations
 _STRIPS = 2.7
 """Strips in memory: one that is computed, the next one, and rows that are read."""
 
@@ -61,18 +68,15 @@ def best_tile(engine: ModelEngine, bundle: Bundle, *, width: int, itemsize: int)
         return BLEND_TILE[kind]
     if kind != "cpu":
         return DEFAULT_TILE[kind]
-    found = largest_tile(
-        bundle.spec, halo=engine.halo, stride=engine.stride, width=width,
-        itemsize=itemsize, weights=len(bundle.weights or b""),
-    )  # fmt: skip
+    weights = len(bundle.weights or b"")
+    found = largest_tile(engine, bundle.spec, width=width, itemsize=itemsize, weights=weights)
     return found or DEFAULT_TILE[kind]
 
 
 def largest_tile(
+    engine: ModelEngine,
     spec: ModelSpec,
     *,
-    halo: int,
-    stride: int,
     width: int,
     itemsize: int,
     weights: int = 0,
@@ -81,14 +85,14 @@ def largest_tile(
     """Side of the largest core that keeps a run within its memory.
 
     What the network takes is told from its first level, where images are largest. For U-Nets of
-    width 8 and 32 with seven bands this says 194 and 646 bytes a pixel; 180 and 641 were measured,
-    with OpenVINO, on scenes 4096 pixels wide. Of a very wide scene the strips alone may take more
-    than the limit, as tiles of less than 640 pixels would take much longer.
+    width 8 and 32 with seven and six bands this says 153 and 491 bytes a pixel with OpenVINO, 284
+    and 1016 with torch, halo included; 134, 487, 280 and 865 were measured. Of a very wide scene
+    the strips alone may take more than the limit, as tiles of less than 640 pixels would take much
+    longer.
 
     Args:
-        spec: The model.
-        halo: Context around a core.
-        stride: What sides are multiples of.
+        engine: What computes.
+        spec: The model that it runs.
         width: Of the scene, in pixels.
         itemsize: Bytes of a stored value.
         weights: Bytes of them.
@@ -99,14 +103,17 @@ def largest_tile(
     """
     if spec.arch.width is None:
         return None
+    halo, unet = engine.halo, spec.arch.name == "unet"
     limit = min(BYTES, _memory() / 4) if limit is None else limit
     limit = max(limit - _WEIGHTS * weights, limit / 8)
-    pixel = _FLOAT * (_MAPS * spec.arch.width + len(spec.bands) + 2 * len(spec.classes))
+    pixel = _FLOAT * (
+        _MAPS[engine.name, unet] * spec.arch.width + len(spec.bands) + 2 * len(spec.classes)
+    )
     row = _STRIPS * (width + 2 * halo) * len(spec.bands) * itemsize
     alone = math.sqrt(limit / pixel) - 2 * halo
     # pixel * side**2 + row * side = limit
     both = (math.sqrt(row * row + 4 * pixel * limit) - row) / (2 * pixel) - 2 * halo
-    step = math.lcm(stride, _STEP)
+    step = math.lcm(engine.stride, _STEP)
     side = int(max(both, min(alone, _LEAST_OF_WIDE))) // step * step
     return min(max(side, _LEAST), _MOST)
 

@@ -45,7 +45,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "staging",
         "heap",
     ),
-    "model": ("graph", "nn", "bundle", "onnx", "models"),
+    "model": ("graph", "margins", "nn", "bundle", "onnx", "models"),
     "engine": (
         "engine",
         "feed",

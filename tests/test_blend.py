@@ -201,10 +201,10 @@ def test_probabilities_of_the_engine(bundle, monkeypatch) -> None:
     np.testing.assert_allclose(odds.sum(1), 1, atol=1e-5)
     forward = engine._forward
 
-    def small_device(tiles, valid):
+    def small_device(tiles, valid, **how):
         if len(tiles) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(tiles, valid)
+        return forward(tiles, valid, **how)
 
     engine._minibatch = 5
     monkeypatch.setattr(engine, "_forward", small_device)

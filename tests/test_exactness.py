@@ -287,10 +287,10 @@ def test_out_of_memory_halves_the_minibatch_and_goes_on(bundle: Bundle, monkeypa
     engine._minibatch = 8
     forward = engine._forward
 
-    def small_device(tiles, valid):
+    def small_device(tiles, valid, **how):
         if len(tiles) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return forward(tiles, valid)
+        return forward(tiles, valid, **how)
 
     monkeypatch.setattr(engine, "_forward", small_device)
     tiles = RNG.normal(size=(7, 2, 128, 128)).astype(np.float32)
@@ -298,7 +298,7 @@ def test_out_of_memory_halves_the_minibatch_and_goes_on(bundle: Bundle, monkeypa
     prediction = engine.predict(tiles, valid, confidence=True)
     assert engine.minibatch == 2
     assert prediction.labels.shape == (7, 128 - 2 * engine.halo, 128 - 2 * engine.halo)
-    monkeypatch.setattr(engine, "_forward", lambda t, v: small_device(np.repeat(t, 9, 0), v))
+    monkeypatch.setattr(engine, "_forward", lambda t, v, **_: small_device(np.repeat(t, 9, 0), v))
     with pytest.raises(DeviceError, match="pass a smaller --tile"):
         engine.predict(tiles, valid, confidence=False)
 

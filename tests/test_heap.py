@@ -75,6 +75,45 @@ def test_large_arrays_go_back_at_once() -> None:
     assert freed[1] > 190
 
 
+REUSED = """
+import contextlib
+import resource
+import sys
+import numpy as np
+from pathlib import Path
+from geounet import heap
+
+def resident_mb():
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("RssAnon:")[2].split()[0]) / 1024
+
+heap.give_back_large()
+start = resident_mb()
+with heap.reused() if len(sys.argv) > 1 else contextlib.nullcontext():
+    np.ones(100 << 20, np.uint8)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        np.ones(100 << 20, np.uint8)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    kept = resident_mb() - start
+print(faults, kept, resident_mb() - start)
+"""
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="asks Linux for the memory of the process")
+def test_what_is_reused_is_not_asked_for_again() -> None:
+    if heap._function("mallopt") is None:
+        pytest.skip("another C library")
+    (faults, kept, left), (faults_before, _, _) = (
+        map(float, subprocess.check_output([sys.executable, "-c", REUSED, *told]).split())
+        for told in (["told"], [])
+    )
+    assert faults_before > 1000  # pages of 4 kB, or fewer, larger ones
+    assert faults < faults_before / 10
+    assert kept > 90
+    assert left < 10
+
+
 @pytest.mark.parametrize("error", [AttributeError, OSError, TypeError])
 def test_another_c_library_is_no_error(monkeypatch, error) -> None:
     def missing(_):
@@ -83,3 +122,5 @@ def test_another_c_library_is_no_error(monkeypatch, error) -> None:
     monkeypatch.setattr(ctypes, "CDLL", missing)
     heap.give_back()
     heap.give_back_large()
+    with heap.reused():
+        pass

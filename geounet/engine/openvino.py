@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,8 @@ from geounet.bands import Normalizer
 from geounet.bundle import Bundle
 from geounet.engine.bundled import read_bundled
 from geounet.engine.foreign import read_foreign
-from geounet.engine.port import CONFIDENCE_MAX, Prediction
+from geounet.engine.lean import cropped, cut_decoder
+from geounet.engine.port import CONFIDENCE_MAX, Batch, Prediction, one_by_one
 from geounet.engine.ready import line
 from geounet.engine.runtime import ops, ov
 from geounet.engine.stored import plain
@@ -100,6 +102,10 @@ class OpenVinoEngine:
         labels, percent = self._run("confidence", tiles, valid)
         return Prediction(labels=labels, confidence=percent)
 
+    def predict_each(self, batches: Iterable[Batch], *, confidence: bool) -> Iterator[Prediction]:
+        """See :meth:`geounet.engine.port.Engine.predict_each`."""
+        return one_by_one(self, batches, confidence=confidence)
+
     def probabilities(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
         """See :meth:`geounet.engine.port.BlendEngine.probabilities`."""
         odds = self._run("probabilities", tiles, valid)[0]
@@ -167,6 +173,7 @@ class OpenVinoEngine:
         """The network between normalising and what is wanted of its logits."""
         ready = self._network
         network = ready.model.clone()
+        left = self._cut(network) if wanted in ("labels", "confidence") else self._halo
         image = network.get_parameters()[0]
         sizes = [-1 if ready.side is None else ready.side] * 2
         tiles = ops.parameter([ready.batch, len(self._spec.bands), *sizes], ov.Type(dtype))
@@ -179,11 +186,18 @@ class OpenVinoEngine:
         elif wanted == "probabilities":
             outputs = [ops.softmax(scores, axis=1) if logits else scores]
         else:
-            inner = _crop(scores, self._halo)
+            inner = cropped(scores, left)
             outputs = [_labels(inner, self.codes)]
             if wanted == "confidence":
                 outputs.append(_percent(inner, logits=logits))
         return ov.Model([ops.result(output) for output in outputs], [tiles, valid])
+
+    def _cut(self, network: ov.Model) -> int:
+        """Leave out what no core needs; gives how much of the halo the scores still have."""
+        arch = self._spec.arch
+        if arch.name != "unet" or arch.depth is None or self.seam != "exact":
+            return self._halo
+        return cut_decoder(network, arch.depth, self._halo)
 
 
 def _settings() -> dict[str, Any]:
@@ -202,11 +216,6 @@ def _normalized(tiles: Any, valid: Any, n: Normalizer) -> Any:
     x = ops.add(ops.multiply(ops.convert(tiles, "f32"), scale), offset)
     x = ops.divide(ops.subtract(ops.clamp(x, n.low, n.high), mean), std)
     return ops.select(valid, x, ops.constant(np.float32(0)))
-
-
-def _crop(logits: Any, halo: int) -> Any:
-    start, stop = ([halo] * 2, [-halo] * 2) if halo else ([0] * 2, [2**31 - 1] * 2)
-    return ops.slice(logits, *(np.array(v, np.int64) for v in (start, stop, [1, 1], [2, 3])))
 
 
 def _labels(logits: Any, codes: NDArray[np.uint8]) -> Any:

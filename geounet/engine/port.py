@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,6 +23,10 @@ class Prediction:
     """(batch, height, width), class codes."""
     confidence: NDArray[np.uint8] | None
     """(batch, height, width), percent; None where it was not asked for."""
+
+
+Batch = tuple[NDArray[Any], NDArray[np.bool_]]
+"""Stored values (batch, bands, height, width), and valid (batch, height, width)."""
 
 
 class Engine(Protocol):
@@ -58,6 +63,19 @@ class Engine(Protocol):
         Raises:
             DeviceError: Not even one tile fits into the device's memory.
         """
+
+    def predict_each(self, batches: Iterable[Batch], *, confidence: bool) -> Iterator[Prediction]:
+        """What :meth:`predict` gives for each of these, in order.
+
+        The next may be taken, and begun, before the last is given.
+        """
+
+
+def one_by_one(
+    engine: Engine, batches: Iterable[Batch], *, confidence: bool
+) -> Iterator[Prediction]:
+    """:meth:`Engine.predict_each` of engines that compute where they are called."""
+    return (engine.predict(*batch, confidence=confidence) for batch in batches)
 
 
 class BlendEngine(Protocol):

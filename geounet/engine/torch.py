@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -18,14 +18,18 @@ from geounet.bands import Normalizer
 from geounet.bundle import Bundle
 from geounet.engine.device import dtype_of, resolve_device, resolve_precision
 from geounet.engine.memory import give_back, out_of_memory
-from geounet.engine.port import CONFIDENCE_MAX, Prediction
+from geounet.engine.port import CONFIDENCE_MAX, Batch, Prediction, one_by_one
 from geounet.engine.stored import plain
+from geounet.engine.streams import Streams
 from geounet.errors import DeviceError
 from geounet.spec import Seam
 
-_MINIBATCH = {"cpu": 1, "cuda": 8, "mps": 4}
+_MINIBATCH = {"cpu": 1, "cuda": 1, "mps": 4}
+"""Tiles a pass. On CUDA they are large enough to keep a GPU busy one by one, and the next one is
+copied meanwhile."""
 
 T = TypeVar("T")
+N = TypeVar("N", bound=nn.Module)
 
 
 class TorchEngine:
@@ -111,12 +115,25 @@ class TorchEngine:
             lambda part: self._classify(tiles[part], valid[part], confidence=confidence),
             tiles.shape,
         )
+        sure = [part.confidence for part in done if part.confidence is not None]
         return Prediction(
-            labels=np.concatenate([labels for labels, _ in done]),
-            confidence=np.concatenate([c for _, c in done if c is not None])
-            if confidence
-            else None,
+            labels=np.concatenate([part.labels for part in done]),
+            confidence=np.concatenate(sure) if confidence else None,
         )
+
+    def predict_each(self, batches: Iterable[Batch], *, confidence: bool) -> Iterator[Prediction]:
+        """See :meth:`geounet.engine.port.Engine.predict_each`; on CUDA, with two streams."""
+        if self._device.type != "cuda":
+            yield from one_by_one(self, batches, confidence=confidence)
+            return
+        streams, waiting = Streams(self._device), None
+        for batch in batches:
+            begun = self._begin(streams, batch, confidence=confidence)
+            if waiting is not None:
+                yield waiting()
+            waiting = begun
+        if waiting is not None:
+            yield waiting()
 
     @property
     def codes(self) -> NDArray[np.uint8]:
@@ -159,29 +176,65 @@ class TorchEngine:
             odds = torch.softmax(self._forward(tiles, valid).float(), 1).contiguous()
             return np.asarray(odds.cpu().numpy())
 
+    def _begin(
+        self, streams: Streams, batch: Batch, *, confidence: bool
+    ) -> Callable[[], Prediction]:
+        """A prediction in the making; where memory is short, one that is made when it is taken."""
+        tiles, valid = batch
+        if len(tiles) <= self._minibatch:
+            try:
+                with torch.inference_mode():
+                    there = streams.put([self._storable(tiles), valid])
+                    found = self._classes(self._through(*there, core=True), confidence=confidence)
+                    wait = streams.take(found)
+            except RuntimeError as error:
+                if not out_of_memory(error):
+                    raise
+            else:
+                return lambda: _prediction(wait())
+        return lambda: self.predict(tiles, valid, confidence=confidence)
+
     def _classify(
         self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, confidence: bool
-    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    ) -> Prediction:
         with torch.inference_mode():
-            inner = slice(self._halo, -self._halo or None)
-            logits = self._forward(tiles, valid)[:, :, inner, inner]
-            best = logits.max(1)
-            labels = self._codes[best.indices].cpu().numpy()
-            if not confidence:
-                return labels, None
-            # the largest probability: exp(best - logsumexp), in float32 whatever the precision
-            odds = best.values.float() - torch.logsumexp(logits.float(), 1)
-            percent = odds.exp().mul(CONFIDENCE_MAX).round().to(torch.uint8)
-            return labels, percent.cpu().numpy()
+            found = self._classes(self._forward(tiles, valid, core=True), confidence=confidence)
+            return _prediction([tensor.cpu().numpy() for tensor in found])
 
-    def _forward(self, tiles: NDArray[Any], valid: NDArray[np.bool_]) -> Tensor:
+    def _classes(self, logits: Tensor, *, confidence: bool) -> list[Tensor]:
+        """Labels, and the largest probability in percent if it is asked for, as bytes."""
+        best = logits.max(1)
+        labels = self._codes[best.indices]
+        if not confidence:
+            return [labels]
+        # the largest probability: exp(best - logsumexp), in float32 whatever the precision
+        odds = best.values.float() - torch.logsumexp(logits.float(), 1)
+        return [labels, odds.exp().mul(CONFIDENCE_MAX).round().to(torch.uint8)]
+
+    def _forward(
+        self, tiles: NDArray[Any], valid: NDArray[np.bool_], *, core: bool = False
+    ) -> Tensor:
+        """Logits, with the halo or of the core alone."""
+        there = self._upload(self._storable(tiles)), self._upload(valid)
+        return self._through(*there, core=core)
+
+    def _through(self, tiles: Tensor, valid: Tensor, *, core: bool) -> Tensor:
+        """The same of what is on the device."""
         low, high, scale, offset, mean, std = self._constants
-        x = self._upload(plain(tiles)).float()
-        x = (x * scale + offset).clamp(low, high).sub(mean).div(std)
-        x = torch.where(self._upload(valid)[:, None], x, torch.zeros((), device=self._device))
+        if tiles.dtype == torch.uint16:  # GPUs compute with few unsigned types
+            tiles = tiles.view(torch.int16).int().bitwise_and_(0xFFFF)
+        x = tiles.float() * scale  # one new tensor, in which all the rest happens
+        x.add_(offset).clamp_(low, high).sub_(mean).div_(std)
+        x.masked_fill_(~valid[:, None], 0)
+        x = x.contiguous(memory_format=torch.channels_last)
         with _full_float32(self._device):
-            out: Tensor = self._network(x.contiguous(memory_format=torch.channels_last))
-        return out
+            return self._network.core(x, self._halo) if core else self._network(x)
+
+    def _storable(self, tiles: NDArray[Any]) -> NDArray[Any]:
+        """In a type that the device takes; as few bytes as may be over the bus of a GPU."""
+        if self._device.type == "cuda" and tiles.dtype == np.uint16:
+            return tiles
+        return plain(tiles)
 
     def _upload(self, array: NDArray[Any]) -> Tensor:
         tensor = torch.from_numpy(np.ascontiguousarray(array))
@@ -207,7 +260,12 @@ class TorchEngine:
         give_back(self._device)
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+def _prediction(found: list[NDArray[np.uint8]]) -> Prediction:
+    labels, *percent = found
+    return Prediction(labels=labels, confidence=percent[0] if percent else None)
+
+
+def fold_batch_norm(network: N) -> N:
     """A copy in which each batch norm is part of the convolution before it (evaluation mode)."""
     folded = copy.deepcopy(network).eval()
     for module in folded.modules():
@@ -219,7 +277,7 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     return folded
 
 
-def in_precision(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+def in_precision(network: N, dtype: torch.dtype) -> N:
     """The network itself, made to compute in ``dtype`` but for its first convolution.
 
     That one stays in float32, and so does the input: bands rise and fall together, and the small

@@ -60,6 +60,12 @@ class Encoder(nn.ModuleList):
         return inputs if level == 0 else self.span(level - 1, unpooled(inputs))
 
 
+def cropped(x: Tensor, margin: int) -> Tensor:
+    """A view without ``margin`` pixels on each side."""
+    inner = slice(margin, -margin or None)
+    return x[..., inner, inner]
+
+
 def widths_of(width: int, levels: int) -> list[int]:
     """Channels of each level: twice as many as in the one before."""
     return [width * 2**level for level in range(levels)]

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 
 from geounet.errors import OptionError
-from geounet.nn.blocks import Encoder, Span
+from geounet.nn.blocks import Encoder, Span, cropped
 from geounet.spec import Seam
 from geounet.tiling import round_up
 
@@ -27,6 +27,15 @@ class SegmentationNetwork(nn.Module, ABC):
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, classes, height, width) of ``x`` (batch, in_bands, height, width)."""
+
+    def core(self, x: Tensor, halo: int) -> Tensor:
+        """Logits without ``halo`` pixels on each side, as :meth:`forward` gives them.
+
+        Args:
+            x: As there.
+            halo: At least :attr:`halo` where tiles are exact, and a multiple of the stride.
+        """
+        return cropped(self(x), halo)
 
     @property
     @abstractmethod

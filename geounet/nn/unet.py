@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from geounet.nn.blocks import DoubleConv, Encoder, Span, union, upsampled, widths_of
+from geounet.margins import decoder_margins
+from geounet.nn.blocks import DoubleConv, Encoder, Span, cropped, union, upsampled, widths_of
 from geounet.nn.network import ExactNetwork
 
 
@@ -41,6 +42,18 @@ class UNet(ExactNetwork):
         for up, block in zip(self.up, self.decoder, strict=True):
             x = block(torch.cat((skips.pop(), up(x)), dim=1))
         out: Tensor = self.head(x)
+        return out
+
+    def core(self, x: Tensor, halo: int) -> Tensor:
+        """See :meth:`~geounet.nn.network.SegmentationNetwork.core`; the decoder computes less."""
+        *skips, x = self.encoder.features(x)
+        margins, have = decoder_margins(self.depth), halo >> self.depth
+        for up, block in zip(self.up, self.decoder, strict=True):
+            level, margin = len(skips) - 1, margins.pop()
+            x = up(cropped(x, have - margin // 2))
+            x = block(torch.cat((cropped(skips.pop(), (halo >> level) - margin), x), dim=1))
+            have = margin
+        out: Tensor = self.head(cropped(x, have))
         return out
 
     def span(self, outputs: Span) -> Span:

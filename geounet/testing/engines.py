@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from geounet.engine import Prediction
+from geounet.engine.port import Batch, one_by_one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,3 +51,7 @@ class EchoEngine:
         labels = tiles[:, 0, inner, inner].astype(np.uint8)
         percent = valid[:, inner, inner].astype(np.uint8) * np.uint8(100)
         return Prediction(labels=labels, confidence=percent if confidence else None)
+
+    def predict_each(self, batches: Iterable[Batch], *, confidence: bool) -> Iterator[Prediction]:
+        """See :meth:`geounet.engine.port.Engine.predict_each`."""
+        return one_by_one(self, batches, confidence=confidence)

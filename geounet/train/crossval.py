@@ -6,7 +6,7 @@ import logging
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from geounet.engine.torch import fold_batch_norm, in_precision
 from geounet.metrics import Confusion
-from geounet.nn import SegmentationNetwork
 from geounet.train.baselines import Classify
 from geounet.train.fit import fit
 from geounet.train.groups import split_groups
@@ -42,9 +41,7 @@ def network_of(recipe: Recipe, halves: Confusion | None = None) -> Contender:
     def contender(source: Source, names: Sequence[str], seed: int) -> Classify:
         trained = fit(recipe, source, names, seed)
         _LOG.info("%s: loss %.3f in %.0f s", recipe.name, trained.loss, trained.seconds)
-        half = cast(
-            SegmentationNetwork, in_precision(fold_batch_norm(trained.network), torch.bfloat16)
-        )
+        half = in_precision(fold_batch_norm(trained.network), torch.bfloat16)
 
         def classify(chip: Chip) -> NDArray[np.int64]:
             labels = predict_labels(trained.network, trained.normalize, chip)

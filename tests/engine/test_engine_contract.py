@@ -177,6 +177,19 @@ def test_a_minibatch_makes_no_difference(engine) -> None:
         assert np.array_equal(alone.confidence[0], together.confidence[i])
 
 
+@pytest.mark.parametrize("confidence", [False, True])
+def test_each_is_what_it_is_alone(engine, confidence) -> None:
+    batches = [scene_of(engine, batch=n, rows=n, seed=n) for n in (1, 2, 1)]
+    for batch, got in zip(
+        batches, engine.predict_each(iter(batches), confidence=confidence), strict=True
+    ):
+        alone = engine.predict(*batch, confidence=confidence)
+        assert np.array_equal(got.labels, alone.labels)
+        assert (got.confidence is not None) == confidence
+        assert not confidence or np.array_equal(got.confidence, alone.confidence)
+    assert list(engine.predict_each([], confidence=confidence)) == []
+
+
 def test_tiles_of_any_shape_one_after_the_other(engine, bundle, normalizer) -> None:
     for rows, cols in ((1, 1), (3, 1), (2, 6), (1, 1)):
         tiles, valid = scene_of(engine, rows=rows, cols=cols, seed=rows)

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from geounet.bands import Normalizer
 from geounet.bundle import load_bundle
+from geounet.engine.lean import cut_decoder
 from geounet.engine.openvino import OpenVinoEngine
 from geounet.errors import DeviceError, ModelError
 from geounet.testing import random_bundle
@@ -141,6 +142,55 @@ def test_weights_are_taken_from_the_bundle(good) -> None:
     after = engine(replace(good, weights=safetensors.torch.save(state))).logits(tiles, valid)
     difference = (after - before).mean((0, 2, 3))
     np.testing.assert_allclose(difference, [0, 5, 0], atol=1e-4)
+
+
+def labels_of(made, confidence=False):
+    side = 2 * made.halo + 5 * made.stride
+    tiles = np.random.default_rng(0).normal(size=(1, 2, side, side)).astype(np.float32)
+    valid = np.ones((1, side, side), bool)
+    inner = slice(made.halo, -made.halo)
+    expected = made.logits(tiles, valid).argmax(1)[:, inner, inner]
+    return made.predict(tiles, valid, confidence=confidence).labels, expected
+
+
+def cut_to(monkeypatch):
+    """What is left of the halo, each time that a graph is cut."""
+    left = []
+
+    def noted(*args):
+        left.append(cut_decoder(*args))
+        return left[-1]
+
+    monkeypatch.setattr("geounet.engine.openvino.cut_decoder", noted)
+    return left
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+@pytest.mark.parametrize("confidence", [False, True])
+def test_the_decoder_computes_no_more_than_it_needs(
+    tmp_path, monkeypatch, depth, confidence
+) -> None:
+    left = cut_to(monkeypatch)
+    spec = random_spec(("red", "nir"), classes=3, depth=depth)
+    made = engine(load_bundle(random_bundle(tmp_path / "m.geounet", spec)))
+    labels, expected = labels_of(made, confidence)
+    assert left == [2]
+    assert np.array_equal(labels, expected)
+    assert len(np.unique(labels)) > 1
+
+
+def test_what_is_not_joined_like_a_unet_is_left_as_it_is(good, monkeypatch) -> None:
+    """The skip stands second here: another network, or another order of channels."""
+    left = cut_to(monkeypatch)
+
+    def swap(graph):
+        node = next(n for n in graph.node if n.op_type == "Concat")
+        node.input[:] = node.input[::-1]
+
+    made = engine(edited(good, swap))
+    labels, expected = labels_of(made)
+    assert left == [made.halo]
+    assert np.array_equal(labels, expected)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

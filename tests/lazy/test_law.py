@@ -17,6 +17,7 @@ from geounet.aoi import AreaOfInterest
 from geounet.blend import blended_strips
 from geounet.classes import NODATA
 from geounet.engine import Prediction
+from geounet.engine.port import one_by_one
 from geounet.feed import StripFeeder
 from geounet.lazy.layout import Layout
 from geounet.scene import MemoryScene
@@ -50,6 +51,9 @@ class Neighbours:
         inner = slice(self.halo, -self.halo or None)
         scores = self.scores(tiles, valid)[:, inner, inner]
         return Prediction(labels=(scores % 251).astype(np.uint8), confidence=None)
+
+    def predict_each(self, batches, *, confidence):
+        return one_by_one(self, batches, confidence=confidence)
 
 
 @dataclass(frozen=True, kw_only=True)

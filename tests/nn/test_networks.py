@@ -69,6 +69,17 @@ class TestEveryArchitecture(NetworkTester):
             a, b = (network(i)[..., core, core] for i in (x, other))
         assert torch.equal(a, b)
 
+    @pytest.mark.parametrize("more", [0, 1, 3])
+    def test_the_core_is_that_of_all_logits(self, network, more):
+        network = network.double()
+        halo = network.halo + more * network.stride
+        torch.manual_seed(0)
+        size = [2 * halo + n * network.stride for n in (1, 3)]
+        x = torch.randn(2, 2, *size, dtype=torch.double)
+        with torch.inference_mode():
+            core, whole = network.core(x, halo), network(x)[..., halo:-halo, halo:-halo]
+        torch.testing.assert_close(core, whole, atol=1e-9, rtol=0)
+
     def test_commutes_with_shifts_by_the_stride(self, network):
         network = network.double()
         stride, halo = network.stride, round_up(network.radius, network.stride)
@@ -164,3 +175,13 @@ def test_a_bundle_with_such_a_spec_is_a_bad_model(tmp_path):
     arch = ArchSpec(name="fcn", width=4, depth=1)
     with pytest.raises(ModelError, match=r"a\.geounet: a FCN with"):
         _ = replace(bundle, spec=replace(bundle.spec, arch=arch)).network
+
+
+def test_the_decoder_of_a_unet_computes_hardly_more_than_the_core():
+    network = build(ArchSpec(name="unet", width=2, depth=4), 2, 2).eval()
+    seen = []
+    for block in network.decoder:
+        block.register_forward_pre_hook(lambda _m, args: seen.append(args[0].shape[-1]))
+    with torch.inference_mode():
+        network.core(torch.randn(1, 2, 256, 256), network.halo)
+    assert seen == [64 // 8 + 2 * 4, 64 // 4 + 2 * 4, 64 // 2 + 2 * 4, 64 + 2 * 2]
