@@ -77,8 +77,8 @@ format: $(VENV)/.installed-dev  ## ruff: mend what can be mended
 types: $(VENV)/.installed-dev  ## mypy, strict
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed-dev  ## measure: exactness, speed, memory
-	$(BIN)/python benchmarks/segment.py
+bench: $(VENV)/.installed-dev  ## measure: exactness, speed, memory (BENCH=--quick: a trial); goes on where it ended
+	$(BIN)/python benchmarks/segment.py --keep .bench $(BENCH)
 
 bench-peers: $(VENV)/.installed-dev $(PEERS)/.installed  ## the same beside geoai, terratorch, MONAI, torchgeo (several GB)
 	$(BIN)/python benchmarks/peers.py $(BENCH)
@@ -93,4 +93,4 @@ notebooks-train: $(TRAIN)/.installed  ## run the notebooks that train, with a ti
 	$(TRAIN)/bin/python -m pytest -m "notebook and train" tests/test_notebooks.py $(PYTEST)
 
 clean:  ## remove environments and results
-	rm -rf $(VENV) $(TRAIN) $(PEERS) $(OUT) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(TRAIN) $(PEERS) $(OUT) .bench build *.egg-info .pytest_cache .mypy_cache .ruff_cache

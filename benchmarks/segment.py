@@ -3,6 +3,8 @@
     python benchmarks/segment.py [exactness] [memory] [speed] [engines] [cog] [--model water-ms]
         [--int8 FILE.geounet]
     python benchmarks/segment.py speed --model random32 --size 8192
+    python benchmarks/segment.py --quick        a few minutes: small scenes, one run of each
+    python benchmarks/segment.py --keep FOLDER  parts that FOLDER holds already are not run again
 
 ``random32`` is a U-Net of width 32 and depth 4 with random weights, for six bands. Prints
 Markdown. See ``benchmarks/README.md`` for how to read it.
@@ -11,6 +13,8 @@ Markdown. See ``benchmarks/README.md`` for how to read it.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import statistics
 import subprocess
@@ -48,10 +52,13 @@ HEIGHTS = (4096, 8192, 16384, 32768)
 """Rows of the scenes whose peak memory is measured; the ratio is of the last to the first."""
 
 _CHILD = """
-import json, resource, sys, time
+import json, sys, time
+from pathlib import Path
 from geounet_cli.main import main
 code = main(sys.argv[1:])
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+# not ru_maxrss, which is no less than that of the process that started this one
+lines = Path("/proc/self/status").read_text().splitlines()
+peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 print(json.dumps({"code": code, "peak_mb": peak, "cpu": time.process_time()}))
 """
 
@@ -111,20 +118,25 @@ def exactness(model: str, folder: Path, size: int) -> None:
             print(f"| {precision} | {tile} | {differ.sum()} of {differ.size} | {largest} |")
 
 
-def memory(model: str, folder: Path, width: int) -> None:
-    """Peak memory at several heights."""
-    print(f"\n## Peak memory: {model}, {width} px wide, classes + polygons\n")
-    print("| height | peak MB | Mpx/s |")
-    print("|---|---|---|")
-    peaks = []
-    for height in HEIGHTS:
-        scene = folder / f"memory{height}.tif"
-        make_scene(scene, SAMPLE.get(model, "river_ms.tif"), height, width)
-        got = segment_child(scene, folder / "memory.out.tif", "-m", model)
+def memory(model: str, folder: Path, width: int, heights: Sequence[int] = HEIGHTS) -> None:
+    """Peak memory at several heights, by engine."""
+    sample, bands = SAMPLE.get(model, "river_ms.tif"), bands_of(model)
+    print(f"\n## Peak memory: {model_name(model)}, {width} px wide, classes + polygons\n")
+    print(
+        "| engine | tile | " + " | ".join(f"{height} rows, MB" for height in heights) + " | ratio |"
+    )
+    print("|---|" + "---|" * (len(heights) + 2))
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("openvino", "torch")}
+    for height in heights:
+        scene = make_scene(folder / f"memory{height}.tif", sample, height, width, bands)
+        for name, each in found.items():
+            options = ("-m", model, "--engine", name, "--device", "cpu", "--precision", "fp32")
+            each.append(segment_child(scene, folder / "memory.out.tif", *options))
         scene.unlink()
-        peaks.append(got["peak_mb"])
-        print(f"| {height} | {got['peak_mb']:.0f} | {got['mpx_per_s']:.2f} |")
-    print(f"\nratio {peaks[-1] / peaks[0]:.3f}")
+    for name, each in found.items():
+        peaks = [got["peak_mb"] for got in each]
+        cells = [name, str(each[-1]["tile"]), *(f"{peak:.0f}" for peak in peaks)]
+        print("| " + " | ".join(cells) + f" | {peaks[-1] / peaks[0]:.3f} |")
 
 
 def network_alone(scene: MemoryScene, model: str, tile: int) -> float:
@@ -191,8 +203,8 @@ def engines(model: str, folder: Path, size: int, runs: int = 5, int8: Path | Non
 
 def speed(model: str, folder: Path, size: int, runs: int = 5) -> None:
     """End to end against the network alone, interleaved."""
-    bands = 6 if model.endswith(".geounet") else None
-    scene = make_scene(folder / "speed.tif", SAMPLE.get(model, "river_ms.tif"), size, size, bands)
+    sample, bands = SAMPLE.get(model, "river_ms.tif"), bands_of(model)
+    scene = make_scene(folder / "speed.tif", sample, size, size, bands)
     held, out = in_memory(scene), folder / "speed.out.tif"
     steps = {"classes + polygons": (), "classes": ("--no-polygons",)}
     tile = int(segment_child(scene, out, "-m", model)["tile"])
@@ -276,6 +288,16 @@ def _spread(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
+def bands_of(model: str) -> int | None:
+    """How many of the sample's bands a scene gets; None: all."""
+    return 6 if model.endswith(".geounet") else None
+
+
+def model_name(model: str) -> str:
+    """As tables call it."""
+    return Path(model).stem
+
+
 def random_model(folder: Path) -> str:
     """A bundle of random weights for the first six bands of the multispectral sample."""
     with rasterio.open(SAMPLES / "river_ms.tif") as sample:
@@ -289,32 +311,63 @@ def describe(spec: ModelSpec) -> str:
     return f"{spec.arch.name}, width {spec.arch.width}, depth {spec.arch.depth}"
 
 
-def main() -> None:
-    """Run what was asked for, or all."""
-    parts = {
-        "exactness": (exactness, 3072),
-        "memory": (memory, 4096),
-        "speed": (speed, 4096),
-        "engines": (engines, 2048),
-        "cog": (cog, 8192),
-    }
+PARTS: dict[str, tuple[Any, int, int]] = {
+    "exactness": (exactness, 3072, 512),
+    "memory": (memory, 4096, 512),
+    "speed": (speed, 4096, 512),
+    "engines": (engines, 2048, 512),
+    "cog": (cog, 8192, 1024),
+}
+"""What measures a part, and the side of its scene, in full and with --quick."""
+
+
+def measured(part: str, model: str, folder: Path, args: argparse.Namespace) -> str:
+    """A part as Markdown."""
+    measure, size, small = PARTS[part]
+    more: dict[str, Any] = {"int8": args.int8} if part == "engines" else {}
+    if part == "memory":
+        more["heights"] = (512, 1024) if args.quick else args.heights
+    elif part != "exactness":
+        more["runs"] = args.runs
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        measure(model, folder, args.size or (small if args.quick else size), **more)
+    return text.getvalue()
+
+
+def parse() -> argparse.Namespace:
+    """The options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", choices=[*parts, []], help="default: all")
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--model", default="water-ms")
-    parser.add_argument("--runs", type=int, help="of speed and engines (default: 5)")
+    parser.add_argument("--runs", type=int, help="of speed, engines and cog (default: 5)")
     parser.add_argument("--size", type=int, help="side in pixels (width, for memory)")
+    parser.add_argument("--heights", type=int, nargs="+", default=HEIGHTS, help="for memory")
     parser.add_argument("--folder", type=Path, help="where scenes are made (default: temporary)")
     parser.add_argument("--int8", type=Path, help="MODEL as geounet models quantize made it")
+    parser.add_argument("--quick", action="store_true", help="small scenes, one run: a trial")
+    parser.add_argument("--keep", type=Path, help="folder of finished parts, which are not redone")
     args = parser.parse_args()
+    args.runs = args.runs or (1 if args.quick else 5)
+    return args
+
+
+def main() -> None:
+    """Run what was asked for, or all."""
+    args = parse()
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         model = random_model(Path(folder)) if args.model == "random32" else args.model
-        print(f"{args.model}: {describe(load_model(model).spec)}")
-        for name in args.parts or parts:
-            measure, size = parts[name]
-            more: dict[str, Any] = {"int8": args.int8} if name == "engines" else {}
-            if args.runs and name in ("speed", "engines"):
-                more["runs"] = args.runs
-            measure(model, Path(folder), args.size or size, **more)
+        print(f"{args.model}: {describe(load_model(model).spec)}", flush=True)
+        for part in args.parts or PARTS:
+            how = f"{args.model}-{args.size}-{args.runs}-{'quick' if args.quick else 'full'}"
+            kept = None if args.keep is None else args.keep / f"{part}-{how}.md"
+            if kept is not None and kept.exists():
+                text = kept.read_text(encoding="utf-8")
+            else:
+                text = measured(part, model, Path(folder), args)
+                if kept is not None:
+                    kept.parent.mkdir(parents=True, exist_ok=True)
+                    kept.write_text(text, encoding="utf-8")
+            print(text, end="", flush=True)
 
 
 if __name__ == "__main__":

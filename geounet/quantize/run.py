@@ -154,16 +154,28 @@ def quantize_model(options: QuantizeOptions, *, say: Say = lambda _: None) -> Qu
         made = _within(bundle, graph, split, options, say)
     spec = _spec(bundle, made, split, options)
     save_int8(options.out, spec, made.graph)
-    told = Path(bundle.path)
+    told, size = Path(bundle.path), options.out.stat().st_size
+    before = told.stat().st_size if told.is_file() else None
+    if before is not None and size >= before:
+        say(no_smaller(options.out, size, before))
     return QuantizeResult(
         out=options.out,
-        bytes=options.out.stat().st_size,
-        float_bytes=told.stat().st_size if told.is_file() else None,
+        bytes=size,
+        float_bytes=before,
         plan=made.plan.what,
         scores=made.loss.card(),
         calibration_tiles=len(split.calibration),
         held_out_tiles=len(split.held_out),
         seconds=round(time.perf_counter() - start, 1),
+    )
+
+
+def no_smaller(out: Path, size: int, before: int) -> str:
+    """What is said of a file of INT8 that has as many bytes as its model, or more."""
+    return (
+        f"warning: {out} is no smaller than its model ({size / 1e6:.2f} MB, {before / 1e6:.2f}"
+        " before): layers that stay in float32 have 32 bits a weight in it, and 16 in a model that"
+        " is stored in half; keep it only if it is faster where it is to run"
     )
 
 

@@ -12,12 +12,12 @@ import numpy as np
 import onnx
 import pytest
 import rasterio
-from blobs import write_scene
+from blobs import BANDS, write_scene
 from rasters import write
 
 import geounet
 from geounet.bands import Normalizer
-from geounet.bundle import load_bundle
+from geounet.bundle import load_bundle, save_bundle
 from geounet.engine.openvino import OpenVinoEngine
 from geounet.engine.select import make_engine
 from geounet.errors import DependencyError, GeounetError, ModelError, OptionError, SceneError
@@ -26,7 +26,7 @@ from geounet.quantize import QuantizeOptions, quantize_model
 from geounet.quantize.calibrate import float_model
 from geounet.quantize.plan import layers_of, plans
 from geounet.testing import random_bundle
-from geounet.testing.bundles import random_spec
+from geounet.testing.bundles import random_network, random_spec
 from geounet_cli.main import main
 
 NEEDS_NNCF = pytest.mark.usefixtures("nncf")
@@ -330,6 +330,20 @@ def test_folding_changes_no_logit(tmp_path, arch) -> None:
     valid = np.ones((1, 64, 96), bool)
     before, after = (OpenVinoEngine(b, normalizer).logits(tile, valid) for b in (bundle, folded))
     np.testing.assert_allclose(after, before, atol=1e-4)
+
+
+@NEEDS_NNCF
+def test_a_file_that_does_not_shrink_is_said(floating, scene, tmp_path) -> None:
+    """A tiny model whose weights are stored in half: what INT8 adds to its graph is more."""
+    spec = random_spec(BANDS, classes=3, width=2, depth=1)
+    state = random_network(spec, 3).state_dict()
+    tiny = save_bundle(tmp_path / "tiny.geounet", spec, state, half=True)
+    for model, grows in ((floating, False), (tiny, True)):
+        said, out = [], tmp_path / f"{model.stem}-int8.geounet"
+        options = QuantizeOptions(model=model, scenes=[scene], out=out, bound=1.0, agreement=0.0)
+        result = quantize_model(options, say=said.append)
+        assert (result.bytes >= result.float_bytes) == grows
+        assert any(f"{out} is no smaller than its model" in line for line in said) == grows
 
 
 # the command
