@@ -67,6 +67,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "parts",
         "run",
         "evaluate",
+        "polygonoptions",
+        "codes",
         "polygonization",
         "stac",
         "mosaic",
