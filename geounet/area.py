@@ -68,8 +68,7 @@ class PixelAreas:
         down, across = _nodes(rows, self.knot), _nodes(cols, self.knot)
         nodes = self._at(self._globe, down, across)
         along = _lerp(nodes, across, cols, self.knot)
-        areas: NDArray[np.float64] = _lerp(along.T, down, rows, self.knot).T
-        return areas
+        return _lerp(along.T, down, rows, self.knot).T
 
     @property
     def middle(self) -> float | None:
@@ -83,7 +82,10 @@ class PixelAreas:
         edges = np.stack([rows, rows + 1]) * self._affine.e + self._affine.f
         limit = math.pi / 2
         zone = globe.zone_area(np.clip(edges * globe.radians_per_unit, -limit, limit))
-        return np.abs((zone[1] - zone[0]) * self._affine.a * globe.radians_per_unit)[:, None]
+        areas: NDArray[np.float64] = np.abs(
+            (zone[1] - zone[0]) * self._affine.a * globe.radians_per_unit
+        )
+        return areas[:, None]
 
     def _at(
         self, globe: _Globe, rows: NDArray[np.number], cols: NDArray[np.number]
