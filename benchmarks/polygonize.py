@@ -83,8 +83,9 @@ def traced(raster: str, _out: str, **options: Any) -> int:
         Tracing(geobox=GeoBox(labels.shape, GRID["transform"], None), nodata=None, **options)
     )
     _Clock.start()
-    found = sum(len(tracer.write(labels[r : r + 512])) for r in range(0, len(labels), 512))
-    return found + len(tracer.finish())
+    strips = range(0, len(labels), 512)
+    found = sum(len(part) for row in strips for part in tracer.parts(labels[row : row + 512]))
+    return found + sum(map(len, tracer.last_parts()))
 
 
 def chain(raster: str, out: str) -> int:

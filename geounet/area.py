@@ -15,6 +15,7 @@ from pyproj.exceptions import ProjError
 from geounet.window import Window
 
 _NODES = 320  # an ellipsoid's radius; between nodes the area of a pixel is as good as linear
+_KNOT = 256  # pixels between nodes, at most
 _PROBE_M = 5.0  # a smaller quadrilateral drowns in the rounding of angles
 _EARTH_M = 6_371_007.2  # only for rough sizes
 
@@ -36,7 +37,7 @@ class PixelAreas:
     """
 
     def __init__(self, geobox: GeoBox) -> None:
-        self._affine = geobox.affine
+        self._affine, self._shape = geobox.affine, geobox.shape
         self._crs = None if geobox.crs is None else pyproj.CRS.from_wkt(geobox.crs.to_wkt())
         self._planar = abs(float(self._affine.determinant)) * _metres_per_unit(self._crs) ** 2
         self._side = math.sqrt(self._planar) or 1.0
@@ -47,33 +48,44 @@ class PixelAreas:
     @property
     def knot(self) -> int:
         """Areas are linear between rows that are multiples of it; 1: they are not."""
-        return _step(self._node_side)
-
-    @property
-    def _node_side(self) -> float:
-        """Pixels between nodes, at most."""
-        return 1.0 if self._globe is None else self._globe.semi_major / _NODES / self._side
+        if self._globe is None:
+            return 1
+        return max(1, min(_KNOT, int(self._globe.semi_major / _NODES / self._side)))
 
     def __call__(self, window: Window) -> NDArray[np.float64] | None:
         """Areas of a window, float64 of shape (rows, 1) or (rows, columns); None without a CRS."""
+        rows, cols = (np.arange(*ends) for ends in _ends(window))
+        return self.of(rows, cols)
+
+    def of(self, rows: NDArray[np.int_], cols: NDArray[np.int_]) -> NDArray[np.float64] | None:
+        """Areas where these rows and columns, ascending, cross: as of a window."""
         if self._crs is None:
             return None
         if self._globe is None:
-            return np.full((window.height, 1), self._planar)
+            return np.full((len(rows), 1), self._planar)
         if self._zonal:
-            return self._zones(self._globe, window)
-        rows = _nodes(window.row_off, window.row_end, self._node_side)
-        cols = _nodes(window.col_off, window.col_end, self._node_side)
-        nodes = self._at(self._globe, rows, cols)
-        along = _lerp(nodes, cols, np.arange(window.col_off, window.col_end))
-        return _lerp(along.T, rows, np.arange(window.row_off, window.row_end)).T
+            return self._zones(self._globe, rows)
+        down, across = _nodes(rows, self.knot), _nodes(cols, self.knot)
+        nodes = self._at(self._globe, down, across)
+        along = _lerp(nodes, across, cols, self.knot)
+        return _lerp(along.T, down, rows, self.knot).T
 
-    def _zones(self, globe: _Globe, window: Window) -> NDArray[np.float64]:
+    @property
+    def middle(self) -> float | None:
+        """That of the pixel in the middle of the grid; None without a CRS."""
+        height, width = self._shape
+        areas = self.of(np.array([height // 2]), np.array([width // 2]))
+        return None if areas is None else float(areas.item())
+
+    def _zones(self, globe: _Globe, rows: NDArray[np.int_]) -> NDArray[np.float64]:
         """Areas (rows, 1) of pixels between two meridians and two parallels."""
-        edges = np.arange(window.row_off, window.row_end + 1) * self._affine.e + self._affine.f
+        edges = np.stack([rows, rows + 1]) * self._affine.e + self._affine.f
         limit = math.pi / 2
         zone = globe.zone_area(np.clip(edges * globe.radians_per_unit, -limit, limit))
-        return np.abs(np.diff(zone) * self._affine.a * globe.radians_per_unit)[:, None]
+        areas: NDArray[np.float64] = np.abs(
+            (zone[1] - zone[0]) * self._affine.a * globe.radians_per_unit
+        )
+        return areas[:, None]
 
     def _at(
         self, globe: _Globe, rows: NDArray[np.number], cols: NDArray[np.number]
@@ -173,10 +185,8 @@ _CORNERS = ((-1, -1), (1, -1), (1, 1), (-1, 1))
 
 def pixel_size_m(geobox: GeoBox) -> float | None:
     """Side in metres of a square as large as the pixel in the middle; None without a CRS."""
-    height, width = geobox.shape
-    middle = Window(row_off=height // 2, col_off=width // 2, height=1, width=1)
-    areas = PixelAreas(geobox)(middle)
-    return None if areas is None else math.sqrt(float(areas.mean()))
+    area = PixelAreas(geobox).middle
+    return None if area is None else math.sqrt(area)
 
 
 def metres_per_pixel(geobox: GeoBox) -> tuple[float, float] | None:
@@ -199,22 +209,21 @@ def _metres_per_unit(crs: pyproj.CRS | None) -> float:
     return float(factor * _EARTH_M if crs.is_geographic else factor)
 
 
-def _step(side: float) -> int:
-    return max(1, min(256, int(side)))
+def _ends(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (window.row_off, window.row_end), (window.col_off, window.col_end)
 
 
-def _nodes(start: int, stop: int, side: float) -> NDArray[np.float64]:
-    """Positions around a range, on a lattice of at most ``side`` that does not depend on it."""
-    step = _step(side)
-    return np.arange(start // step * step, stop + step, step, dtype=float)
+def _nodes(where: NDArray[np.int_], step: int) -> NDArray[np.int_]:
+    """Positions on either side of these, on a lattice that does not depend on them."""
+    below = where // step * step
+    return np.unique(np.concatenate([below, below + step]))
 
 
 def _lerp(
-    values: NDArray[np.float64], at: NDArray[np.float64], where: NDArray[np.int_]
+    values: NDArray[np.float64], at: NDArray[np.int_], where: NDArray[np.int_], step: int
 ) -> NDArray[np.float64]:
-    """Columns of ``values`` (n, len(at)), given at regular positions, interpolated (n, m)."""
-    step = at[1] - at[0]
-    left = ((where - at[0]) // step).astype(int)
+    """Columns of ``values`` (n, len(at)), given at these nodes, interpolated (n, len(where))."""
+    left = np.searchsorted(at, where // step * step)
     share = (where - at[left]) / step
     out: NDArray[np.float64] = values[:, left] * (1 - share) + values[:, left + 1] * share
     return out

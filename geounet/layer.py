@@ -55,11 +55,13 @@ class ClassPolygons:
 
     def write(self, strip: Strip) -> None:
         """Take the next strip."""
-        self._layer.write(self._tracer.write(strip.labels, strip.confidence))
+        for batch in self._tracer.parts(strip.labels, strip.confidence):
+            self._layer.write(batch)
 
     def finish(self) -> None:
         """Complete the layer."""
-        self._layer.write(self._tracer.finish())
+        for batch in self._tracer.last_parts():
+            self._layer.write(batch)
         self._layer.finish()
 
     def abort(self) -> None:

@@ -9,6 +9,7 @@ from geounet.classes import ClassDef, ClassScheme
 
 _HEAD = "<!DOCTYPE qgis PUBLIC 'http://mrcc.com/qgis.dtd' 'SYSTEM'>\n"
 _OUTLINE_DARKER = 0.7
+_OTHERS = ClassDef(code=0, name="other", color="#bdbdbd")
 
 
 def raster_qml(scheme: ClassScheme) -> str:
@@ -30,14 +31,26 @@ def raster_qml(scheme: ClassScheme) -> str:
 """
 
 
-def polygon_qml(scheme: Iterable[ClassDef], field: str = "class") -> str:
-    """Style of a polygon layer: filled by class, with a darker thin outline and a legend."""
+def polygon_qml(scheme: Iterable[ClassDef], field: str = "class", *, others: bool = False) -> str:
+    """Style of a polygon layer: filled by class, with a darker thin outline and a legend.
+
+    Args:
+        scheme: The classes.
+        field: The column of their codes.
+        others: Whether there may be codes without a class: QGIS would not draw them.
+    """
     classes = list(scheme)
     categories = "\n".join(
         f'   <category value="{c.code}" type="long" symbol="{i}" label={quoteattr(c.name)}'
         ' render="true"/>'
         for i, c in enumerate(classes)
     )
+    if others:
+        categories += (
+            f'\n   <category value="" type="string" symbol="{len(classes)}" label="{_OTHERS.name}"'
+            ' render="true"/>'
+        )
+        classes.append(_OTHERS)
     symbols = "\n".join(_symbol(i, c) for i, c in enumerate(classes))
     return f"""{_HEAD}<qgis version="3.22" styleCategories="Symbology">
  <renderer-v2 type="categorizedSymbol" attr={quoteattr(field)} symbollevels="0" enableorderby="0"

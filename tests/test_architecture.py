@@ -69,6 +69,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "sharedparts",
         "run",
         "evaluate",
+        "polygonoptions",
+        "codes",
         "polygonization",
         "stac",
         "mosaic",

@@ -114,6 +114,17 @@ def test_law_of_the_window(case, row, col, height, width) -> None:
     np.testing.assert_allclose(part, expected, rtol=1e-12)
 
 
+@given(
+    case=st.sampled_from(sorted(GRIDS)),
+    rows=st.lists(st.integers(0, SIZE + 69), min_size=1, max_size=5, unique=True).map(sorted),
+    cols=st.lists(st.integers(0, SIZE + 69), min_size=1, max_size=5, unique=True).map(sorted),
+)
+def test_areas_of_some_rows_and_columns(case, rows, cols) -> None:
+    whole, some = whole_areas(case), PixelAreas(geobox(case)).of(np.array(rows), np.array(cols))
+    expected = whole[np.ix_(rows, cols)] if whole.shape[1] > 1 else whole[rows]
+    np.testing.assert_allclose(some, expected, rtol=1e-12)
+
+
 @pytest.mark.parametrize(("unit", "metres"), [("metre", 1), ("US survey foot", 0.3048006096)])
 def test_a_local_crs_has_planar_areas(unit: str, metres: float) -> None:
     """Its small coordinates must not be taken for degrees."""

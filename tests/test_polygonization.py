@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
 import zipfile
+from contextlib import closing
 from pathlib import Path
 
 import geopandas
@@ -281,6 +284,43 @@ def test_rasters_that_hold_no_codes(tmp_path) -> None:
     ).polygons
 
 
+def test_the_label_that_means_nothing_inside_is_refused(tmp_path) -> None:
+    labels = labels_of().astype(np.int32)
+    labels[3, 3] = -(2**31)
+    path = write(tmp_path / "a.tif", labels, nodata=None)
+    with pytest.raises(SceneError, match="holds values from -2147483648 to 255; class codes are"):
+        polygonize_raster(path, tmp_path / "a.gpkg")
+    path = write(tmp_path / "b.tif", labels, nodata=-(2**31))
+    pixels = polygonize_raster(path, tmp_path / "b.gpkg").classes.values()
+    assert sum(total.pixels for total in pixels) == labels.size - 1
+
+
+def test_a_colour_table_without_names_is_a_style(tmp_path) -> None:
+    """As the land-cover maps of the web have it, and of the band that was asked for."""
+    labels = np.stack([labels_of(seed=1), labels_of(seed=2)])
+    path = write(tmp_path / "a.tif", labels, nodata=None, names=False)
+    with rasterio.open(path, "r+") as dataset:
+        dataset.write_colormap(1, {0: (9, 8, 7, 255), 2: (255, 0, 0, 255)})
+    for band, styled in ((1, ["0", "2"]), (2, None)):
+        out = tmp_path / f"{band}.gpkg"
+        polygonize_raster(path, out, PolygonizeOptions(band=band))
+        assert "name" not in geopandas.read_file(out, layer=str(band), rows=1).columns
+        with closing(sqlite3.connect(out)) as database:
+            tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master")]
+            assert ("layer_styles" in tables) is (styled is not None)
+            if styled is not None:
+                ((qml,),) = database.execute("SELECT styleQML FROM layer_styles")
+                assert re.findall('value="([^"]*)" type="long"', qml) == styled
+                assert '<category value="" type="string" symbol="2" label="other"' in qml
+                assert "9,8,7" in qml
+
+
+def test_names_of_another_band_are_not_taken(tmp_path) -> None:
+    path = write(tmp_path / "a.tif", np.stack([labels_of(), labels_of()]), nodata=None)
+    assert "land" in polygonize_raster(path, tmp_path / "1.fgb", PolygonizeOptions(band=1)).classes
+    assert "0" in polygonize_raster(path, tmp_path / "2.fgb", PolygonizeOptions(band=2)).classes
+
+
 @pytest.mark.parametrize("text", ["0", "-1", "two", "5km"])
 def test_tolerances_that_cannot_be(text: str) -> None:
     with pytest.raises(OptionError, match=f"--simplify {text}: give pixels, as in 1.5, or metres"):
@@ -306,7 +346,7 @@ def test_an_existing_layer_is_kept_until_the_new_one_is_complete(
     def broken(*_args: object) -> None:
         raise SceneError("a block is broken")
 
-    monkeypatch.setattr("geounet.polygonization._Codes.strips", broken)
+    monkeypatch.setattr("geounet.codes.Codes.strips", broken)
     with pytest.raises(GeounetError, match="a block is broken"):
         polygonize_raster(raster, out, PolygonizeOptions(overwrite=True))
     assert out.read_bytes() == b"yesterday's"

@@ -27,6 +27,9 @@ examples:
   geounet polygonize labels.tif fields.geojson --simplify 20m    or by 20 metres
 """
 
+_KM2 = 10_000.0
+"""Square metres that are at least one in the second digit of square kilometres."""
+
 
 def add_parser(verbs: Any) -> None:
     """Declare the verb."""
@@ -134,8 +137,10 @@ def summary(report: PolygonizeReport) -> str:
     """The result for a person."""
     lines = [f"{report.layer}"]
     width = max((len(name) for name in report.classes), default=0)
+    least = min((total.area_m2 or 0.0 for total in report.classes.values()), default=0.0)
+    size, unit = (1e6, "km2") if least >= _KM2 else (1.0, "m2")
     for name, total in report.classes.items():
-        area = "" if total.area_m2 is None else f"  {total.area_m2 / 1e6:12,.2f} km2"
+        area = "" if total.area_m2 is None else f"  {total.area_m2 / size:16,.2f} {unit}"
         lines.append(f"  {name:<{width}} {total.polygons:10,} polygons{area}")
     lines.append(
         f"{report.polygons:,} polygons of {report.pixels / 1e6:.2f} Mpx in {report.seconds:.1f} s"

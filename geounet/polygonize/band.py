@@ -210,7 +210,8 @@ def _corners(labels: NDArray[np.int32], row: int) -> _Corners:
     rows, columns = labels.shape[0] - 1, labels.shape[1] - 1
     marks = np.empty((rows, -(-columns // _WORD) * _WORD), np.uint8)
     marks[:, columns:] = 0
-    count = mark_corners(labels, marks)
+    mark_corners(labels, marks)
+    count = int(np.count_nonzero(marks))
     corners = np.empty((count, 8), np.int32)
     ports, notches = np.empty(2 * columns, np.int32), np.empty((count, 2), np.int32)
     last = np.empty(columns, np.int32)

@@ -18,6 +18,17 @@ BAND = 96
 """Rows that are traced at once: fewer are joined more often, what is known of more of them does not
 fit into a core's own cache."""
 
+MOST_BANDS = 5
+"""Bands traced as one where there is little in them, since each costs a millisecond by itself."""
+
+MUCH = 600
+"""Changes of label along every eighth row, which make some 6000 corners, and half of that cache."""
+
+_SAMPLED = 8
+
+_MOST_PIXELS = 5 << 19
+"""Of bands that are traced as one; wide ones have enough in them."""
+
 SIMPLIFIED_BAND = 256
 """The same where borders are simplified, each as far as the end of a band."""
 
@@ -38,13 +49,16 @@ class LabelBand:
     """(rows, width)."""
 
 
-def band_rows(tracing: Tracing) -> int:
-    """Rows of a band."""
-    return BAND if tracing.simplify is None else SIMPLIFIED_BAND
+def band_rows(tracing: Tracing) -> tuple[int, int]:
+    """Rows of a band, and of the tallest."""
+    if tracing.simplify is not None:
+        return SIMPLIFIED_BAND, SIMPLIFIED_BAND
+    width = tracing.geobox.shape[1]
+    return BAND, BAND * max(1, min(MOST_BANDS, _MOST_PIXELS // (BAND * width)))
 
 
 class Bands:
-    """Cuts a raster into bands, counted from its top.
+    """Cuts a raster into bands, counted from its top; taller ones where there are few borders.
 
     Law: the bands do not depend on how the rows were cut into strips.
 
@@ -58,10 +72,10 @@ class Bands:
         self._height, self._width = tracing.geobox.shape
         self._meridian = None if meridian is None or meridian.cut == NO_CUT else meridian
         self._columns = self._width + (self._meridian is not None)
-        self._rows = band_rows(tracing)
-        self._row = self._filled = 0
+        self._rows, self._tallest = band_rows(tracing)
+        self._row = self._filled = self._changes = 0
         self._labels = self._empty()
-        self._confidence = np.zeros((self._rows + 1, self._columns), np.uint8)
+        self._confidence = np.zeros((self._tallest + 1, self._columns), np.uint8)
 
     def add(
         self, labels: NDArray[np.integer[Any]], confidence: NDArray[np.uint8] | None
@@ -76,15 +90,15 @@ class Bands:
         labels, confidence = self._parted(labels), self._parted(confidence)
         done = 0
         while done < len(labels):
-            taken = min(self._rows - self._filled, len(labels) - done)
+            taken = min(self._rows - self._filled % self._rows, len(labels) - done)
             self._put(labels[done : done + taken])
             if confidence is not None:
                 into = slice(self._filled, self._filled + taken)
                 self._confidence[into] = confidence[done : done + taken]
             self._filled += taken
             done += taken
-            if self._filled == self._rows and self._row + self._rows < self._height:
-                yield self._take(self._rows)
+            if self._filled % self._rows == 0 and self._is_full():
+                yield self._take(self._filled)
 
     def rest(self) -> LabelBand:
         """The last band, with a row of nothing below it, at which all borders close.
@@ -98,8 +112,19 @@ class Bands:
         self._labels[self._filled + 1] = OUTSIDE
         return self._take(self._filled + 1)
 
+    def _is_full(self) -> bool:
+        """Whether what there is, some whole bands, is to be traced."""
+        if self._row + self._filled >= self._height:
+            return False
+        if self._filled < self._tallest:
+            rows = self._labels[self._filled - self._rows + 1 : self._filled + 1 : _SAMPLED]
+            self._changes += int(np.count_nonzero(rows[:, 1:] != rows[:, :-1]))
+        return self._filled == self._tallest or self._changes >= MUCH
+
     def _put(self, labels: NDArray[np.integer[Any]]) -> None:
-        rows = self._labels[1 + self._filled : 1 + self._filled + len(labels), 1:-1]
+        whole = self._labels[1 + self._filled : 1 + self._filled + len(labels)]
+        whole[:, 0] = whole[:, -1] = OUTSIDE
+        rows = whole[:, 1:-1]
         rows[:] = labels
         if self._tracing.nodata not in (None, OUTSIDE):
             rows[labels == self._tracing.nodata] = OUTSIDE
@@ -121,14 +146,12 @@ class Bands:
         self._labels[0] = labels[rows]
         band = LabelBand(labels=labels, row=self._row, confidence=confidence)
         self._row += rows
-        self._filled = 0
+        self._filled = self._changes = 0
         return band
 
     def _empty(self) -> NDArray[np.int32]:
-        labels = np.empty((self._rows + 2, self._columns + 2), np.int32)
-        labels[0] = OUTSIDE
-        labels[:, 0] = OUTSIDE
-        labels[:, -1] = OUTSIDE
+        labels = np.empty((self._tallest + 2, self._columns + 2), np.int32)
+        labels[0] = OUTSIDE  # the rest is no memory until rows come
         return labels
 
     def _check(self, labels: Any, confidence: Any) -> None:

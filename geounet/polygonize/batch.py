@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ class PolygonBatch:
     """(n + 1,) where each polygon starts in ``wkb``, and where the last one ends; 0 first."""
     columns: Mapping[str, NDArray[Any]]
     """Name -> (n,) values."""
+    boxes: NDArray[np.float64] | None = None
+    """(n, 4) west, south, east and north of each, by whoever has made sound polygons; None: they
+    are looked at before they are written."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -31,6 +34,7 @@ class PolygonBatch:
             wkb=self.wkb[first:last],
             offsets=self.offsets[start : stop + 1] - first,
             columns={name: values[start:stop] for name, values in self.columns.items()},
+            boxes=None if self.boxes is None else self.boxes[start:stop],
         )
 
     @classmethod
@@ -40,6 +44,7 @@ class PolygonBatch:
             return batches[0]
         ends = np.cumsum([0, *(len(b.wkb) for b in batches)])
         offsets = [b.offsets[1:] + end for b, end in zip(batches, ends[:-1], strict=True)]
+        boxes = [b.boxes for b in batches if b.boxes is not None]
         return cls(
             wkb=np.concatenate([b.wkb for b in batches]),
             offsets=np.concatenate([np.zeros(1, np.int64), *offsets]),
@@ -47,7 +52,22 @@ class PolygonBatch:
                 name: np.concatenate([b.columns[name] for b in batches])
                 for name in batches[0].columns
             },
+            boxes=np.concatenate(boxes) if len(boxes) == len(batches) else None,
         )
+
+
+def grouped(batches: Iterable[PolygonBatch], size: int) -> Iterator[PolygonBatch]:
+    """The same polygons in batches of at least ``size`` bytes of geometry, but for the last."""
+    group: list[PolygonBatch] = []
+    bytes_ = 0
+    for batch in batches:
+        group.append(batch)
+        bytes_ += len(batch.wkb)
+        if bytes_ >= size:
+            yield PolygonBatch.join(group)
+            group, bytes_ = [], 0
+    if group:
+        yield PolygonBatch.join(group)
 
 
 class Chunks:

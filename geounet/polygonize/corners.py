@@ -45,35 +45,39 @@ TURNS = (3, 5, 6, 9, 10, 12)
 """Sets of edges of a corner where a border only turns."""
 
 
-def _mark_at_once(labels: NDArray[np.int32], marks: NDArray[np.uint8]) -> int:
+def _mark_at_once(labels: NDArray[np.int32], marks: NDArray[np.uint8]) -> None:
     """What :func:`mark_corners` does, by numpy: slower than compiled, but it need not be."""
     across, along = labels[:-1] != labels[1:], labels[:, :-1] != labels[:, 1:]
     left, right, up, down = across[:, :-1], across[:, 1:], along[:-1], along[1:]
     turns = (left ^ right) | (up ^ down) | (left & up)
     edges = left | right.view(np.uint8) << 1 | up.view(np.uint8) << 2 | down.view(np.uint8) << 3
     np.multiply(edges, turns, out=marks[:, : edges.shape[1]])
-    return int(np.count_nonzero(turns))
 
 
 @jit(interpreted=_mark_at_once)
-def mark_corners(labels: Any, marks: Any) -> int:
-    """The edges (a set of bits) of each vertex that is a corner, else 0; how many are corners.
+def mark_corners(labels: Any, marks: Any) -> None:
+    """The edges (a set of bits) of each vertex that is a corner, else 0.
 
     ``marks`` is (rows, columns + 1 or more) uint8, zero beyond column + 1.
     """
-    rows, last = labels.shape[0] - 1, labels.shape[1] - 1
-    found = 0
+    rows, width = labels.shape[0] - 1, labels.shape[1]
+    last = width - 1
+    # loops over one type of number each, which the processor does many at a time
+    across, up = np.empty(width, np.uint8), np.empty(width, np.uint8)
+    down = np.empty(width, np.uint8)
+    for c in range(last):
+        down[c] = labels[0, c] != labels[0, c + 1]
     for i in range(rows):
         above, below, out = labels[i], labels[i + 1], marks[i]
+        up, down = down, up
         for c in range(last):
-            left = np.uint8(above[c] != below[c])
-            right = np.uint8(above[c + 1] != below[c + 1])
-            up = np.uint8(above[c] != above[c + 1])
-            down = np.uint8(below[c] != below[c + 1])
-            turns = np.uint8((left ^ right) | (up ^ down) | (left & up))
-            out[c] = np.uint8((left | right << 1 | up << 2 | down << 3) * turns)
-            found += np.int64(turns)
-    return found
+            down[c] = below[c] != below[c + 1]
+        for c in range(width):
+            across[c] = above[c] != below[c]
+        for c in range(last):
+            turns = (across[c] ^ across[c + 1]) | (up[c] ^ down[c]) | (across[c] & up[c])
+            edges = across[c] | across[c + 1] << 1 | up[c] << 2 | down[c] << 3
+            out[c] = edges * turns
 
 
 @jit()

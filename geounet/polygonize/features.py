@@ -49,12 +49,13 @@ class Features:
         multi = self._multi
         ends = rings.part_stops, rings.feature_stops
         offsets = wkb_offsets(rings.stops, *ends, multi=multi)
-        wkb = np.empty(int(offsets[-1]), np.uint8)
+        wkb, boxes = np.empty(int(offsets[-1]), np.uint8), np.empty((len(rings.label), 4))
         write_features(
             rings.vertices, rings.stops, rings.outer, *ends, multi,
-            self._affine, self._eastings, self._steps, wkb,
+            self._affine, self._eastings, self._steps, wkb, boxes,
         )  # fmt: skip
-        return [PolygonBatch(wkb=wkb, offsets=offsets, columns=self._columns(rings))]
+        columns = self._columns(rings)
+        return [PolygonBatch(wkb=wkb, offsets=offsets, columns=columns, boxes=boxes)]
 
     def joined(self, batches: Sequence[PolygonBatch]) -> PolygonBatch:
         """All of them as one, which may be empty."""
@@ -64,6 +65,7 @@ class Features:
             wkb=np.empty(0, np.uint8),
             offsets=np.zeros(1, np.int64),
             columns={name: np.empty(0, dtype) for name, dtype in self._tracing.columns},
+            boxes=np.empty((0, 4)),
         )
 
     def _columns(self, rings: Rings) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from geounet.polygonize.band import SUMS, Band, Rings
 from geounet.polygonize.corners import NONE
-from geounet.polygonize.front import (
+from geounet.polygonize.drain import drain, measure
+from geounet.polygonize.front import join_band
+from geounet.polygonize.pools import (
     BLOCKS,
     CHUNKS,
     ENDS,
@@ -19,9 +21,6 @@ from geounet.polygonize.front import (
     RINGS,
     STEP_BYTES,
     Front,
-    drain,
-    join_band,
-    measure,
 )
 
 _POOLS = {

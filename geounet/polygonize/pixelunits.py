@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import functools
+import math
 
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from geounet.area import PixelAreas, pixel_size_m
-from geounet.window import Window
+from geounet.area import PixelAreas
 
 UNITS = 1 << 20
 """Units in the pixel in the middle of the grid."""
@@ -31,12 +30,10 @@ class PixelUnits:
     def __init__(self, geobox: GeoBox) -> None:
         self._areas = PixelAreas(geobox)
         self._height, self._width = geobox.shape
-        side = pixel_size_m(geobox)
-        self._pixel = 1.0 if side is None else side**2
-        self._every = max(1, min(64, int(_KNOT_M / (side or 1.0))))
-        self._alike = self._rows(0, 1).shape[1] == 1
-        # a block ends where the next one begins
-        self._knot = functools.lru_cache(maxsize=16)(self._summed_row)
+        self._cols = np.arange(self._width)
+        self._pixel = self._areas.middle or 1.0
+        self._every = max(1, min(64, int(_KNOT_M / math.sqrt(self._pixel))))
+        self._alike = self._rows(np.arange(1)).shape[1] == 1
 
     def units(self, area: float) -> int:
         """An area in m2, or in pixels without a CRS, in units."""
@@ -45,8 +42,8 @@ class PixelUnits:
     @property
     def least(self) -> int:
         """Units of a pixel that is hardly larger than any: of the first, middle and last rows."""
-        height = self._height
-        least = min(float(self._rows(row, 1).min()) for row in (0, height // 2, height - 1))
+        rows = np.array([0, self._height // 2, self._height - 1])
+        least = float(self._rows(rows).min())
         return max(1, self.units(least) - 1)
 
     def of_runs(
@@ -64,11 +61,9 @@ class PixelUnits:
             return np.empty(0)
         height = int(rows[-1]) + 1
         if self._alike:
-            areas = (ends - starts) * self._rows(row, height)[rows, 0]
+            areas = (ends - starts) * self._rows(np.arange(row, row + height))[rows, 0]
         else:
-            knots = np.stack(
-                [self._knot(row + k) for k in range(0, height + self._every, self._every)]
-            )
+            knots = self._summed(row + np.arange(0, height + self._every, self._every))
             knot, share = rows // self._every, rows % self._every / self._every
             at = knot * (self._width + 1) + starts
             low = _between(knots.ravel(), at, self._width + 1, share)
@@ -79,15 +74,16 @@ class PixelUnits:
             areas = high - low
         return np.asarray(np.rint(areas * (UNITS / self._pixel)), np.float64)
 
-    def _summed_row(self, row: int) -> NDArray[np.float64]:
-        """Areas of a row's pixels, summed up to each column."""
-        return np.concatenate([[0.0], self._rows(row, 1)[0].cumsum()])
+    def _summed(self, rows: NDArray[np.int_]) -> NDArray[np.float64]:
+        """(rows, columns + 1) areas of these rows' pixels, summed up to each column."""
+        sums = np.zeros((len(rows), self._width + 1))
+        np.cumsum(self._rows(rows), axis=1, out=sums[:, 1:])
+        return sums
 
-    def _rows(self, row: int, height: int) -> NDArray[np.float64]:
-        """Areas of the pixels of some rows, (height, width) or (height, 1) where they are alike."""
-        window = Window(row_off=row, col_off=0, height=height, width=self._width)
-        areas = self._areas(window)
-        return np.ones((height, 1)) if areas is None else areas
+    def _rows(self, rows: NDArray[np.int_]) -> NDArray[np.float64]:
+        """Areas of the pixels of some rows, (rows, width) or (rows, 1) where they are alike."""
+        areas = self._areas.of(rows, self._cols)
+        return np.ones((len(rows), 1)) if areas is None else areas
 
 
 def _between(

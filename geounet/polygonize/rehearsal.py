@@ -77,8 +77,12 @@ class Rehearsal:
 
     def _small(self) -> Tracing:
         """The same of a raster that has one band and a little more, so that two are joined."""
-        geobox, rows = self.tracing.geobox, band_rows(self.tracing) + 4
-        return replace(self.tracing, geobox=GeoBox((rows, _COLUMNS), geobox.affine, geobox.crs))
+        rows = band_rows(replace(self.tracing, geobox=self._grid(1)))[1] + 4
+        return replace(self.tracing, geobox=self._grid(rows))
+
+    def _grid(self, rows: int) -> GeoBox:
+        geobox = self.tracing.geobox
+        return GeoBox((rows, _COLUMNS), geobox.affine, geobox.crs)
 
     def _strips(self, tracing: Tracing) -> Iterator[Any]:
         rows = tracing.geobox.shape[0]

@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from geounet.polygonize.areas import ArcAreas
 from geounet.polygonize.band import Band, BandTracer
 from geounet.polygonize.bands import Bands, LabelBand
-from geounet.polygonize.batch import PolygonBatch
+from geounet.polygonize.batch import PolygonBatch, grouped
 from geounet.polygonize.features import Features
 from geounet.polygonize.joiner import Joiner
 from geounet.polygonize.meridian import NO_CUT, meridian_of
 from geounet.polygonize.tracing import Tracing
+
+_LARGE = 1 << 18
+"""Bytes of geometry from which on a batch is not joined with the next."""
 
 Traced = tuple[Band, list[PolygonBatch]]
 
@@ -73,10 +76,16 @@ class StripPolygonizer:
             OptionError: An array has another shape or type, a label is out of range, or there
                 are more rows than the raster has.
         """
+        return self._features.joined(self.parts(labels, confidence))
+
+    def parts(
+        self, labels: NDArray[np.integer[Any]], confidence: NDArray[np.uint8] | None = None
+    ) -> list[PolygonBatch]:
+        """The same as some batches, of which large ones need not be copied to be one."""
         done = []
         for band in self._bands.add(labels, confidence):
             done += self._take(band)
-        return self._numbered(self._features.joined(done))
+        return self._numbered(done)
 
     def finish(self) -> PolygonBatch:
         """The polygons that are left.
@@ -84,24 +93,29 @@ class StripPolygonizer:
         Raises:
             OptionError: Rows of the raster were not given.
         """
+        return self._features.joined(self.last_parts())
+
+    def last_parts(self) -> list[PolygonBatch]:
+        """The same as some batches."""
         done = self._take(self._bands.rest())
         while self._waiting:
             done += self._join(self._waiting.popleft().result())
         self.close()
-        return self._numbered(self._features.joined(done))
+        return self._numbered(done)
 
     def close(self) -> None:
         """Stop its threads; after that it is of no use."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def _numbered(self, batch: PolygonBatch) -> PolygonBatch:
-        """With the numbers of its objects, from 1."""
-        if self._tracing.objects:
+    def _numbered(self, batches: list[PolygonBatch]) -> list[PolygonBatch]:
+        """Small ones joined, and with the numbers of their objects, from 1."""
+        batches = list(grouped(batches, _LARGE))
+        for batch in batches if self._tracing.objects else ():
             first = self._objects + 1
             self._objects += len(batch)
             batch.columns["object"][:] = np.arange(first, first + len(batch))
-        return batch
+        return batches
 
     def _take(self, band: LabelBand) -> list[PolygonBatch]:
         if self._pool is None:

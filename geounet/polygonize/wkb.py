@@ -69,10 +69,11 @@ def wkb_offsets(
 @callee
 def _write_ring(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, start: int, stop: int, affine: Any, eastings: Any, steps: int, data: Any,
-    at: int, backwards: bool,
+    at: int, backwards: bool, box: Any,
 ) -> int:  # fmt: skip
     _store(data, at, np.uint32(stop - start))
     at += _COUNT
+    west, south, east, north = box[0], box[1], box[2], box[3]
     for k in range(start, stop):
         vertex = vertices[stop - 1 - (k - start) if backwards else k]
         col, row = float(vertex & LOW), float(vertex >> ROW)
@@ -82,9 +83,12 @@ def _write_ring(  # noqa: PLR0913  compiled: a tuple of arrays costs compile tim
             x = eastings[whole]
             if part > 0:
                 x += (eastings[whole + 1] - x) * (part / steps)
+        y = affine[3] * col + affine[4] * row + affine[5]
         _store(data, at, x)
-        _store(data, at + 8, affine[3] * col + affine[4] * row + affine[5])
+        _store(data, at + 8, y)
         at += _POINT
+        west, south, east, north = min(west, x), min(south, y), max(east, x), max(north, y)
+    box[0], box[1], box[2], box[3] = west, south, east, north
     return at
 
 
@@ -99,16 +103,20 @@ def _write_head(kind: int, count: int, data: Any, at: int) -> int:
 @jit()
 def write_features(  # noqa: PLR0913  compiled: a tuple of arrays costs compile time
     vertices: Any, stops: Any, outer: Any, part_stops: Any, feature_stops: Any, multi: bool,
-    affine: Any, eastings: Any, steps: int, data: Any,
+    affine: Any, eastings: Any, steps: int, data: Any, boxes: Any,
 ) -> None:  # fmt: skip
     """Each feature as a polygon, or ``multi`` as one of several; outer rings first.
 
     ``affine`` (6,) takes columns and rows to coordinates; outer rings run against the clock there.
     ``eastings``, if not empty, are those of columns instead, of which a vertex makes ``steps``.
+    ``boxes`` (features, 4) are filled with west, south, east and north of each.
     """
     backwards = affine[0] * affine[4] - affine[1] * affine[3] > 0  # rows grow northwards
     at = part = first = np.int64(0)
     for feature in range(len(feature_stops)):
+        box = boxes[feature]
+        box[0] = box[1] = np.inf
+        box[2] = box[3] = -np.inf
         if multi:
             at = _write_head(np.int64(MULTI), feature_stops[feature] - part, data, at)
         while part < feature_stops[feature]:
@@ -120,7 +128,7 @@ def write_features(  # noqa: PLR0913  compiled: a tuple of arrays costs compile 
                         begin = stops[ring - 1] if ring else np.int64(0)
                         at = _write_ring(
                             vertices, begin, stops[ring], affine, eastings, steps, data, at,
-                            backwards,
+                            backwards, box,
                         )  # fmt: skip
             first = last
             part += 1

@@ -40,6 +40,7 @@ def joined(polygonizer: StripPolygonizer, strips: Sequence[Any]) -> PolygonBatch
     batch = PolygonBatch.join([*(polygonizer.write(*s) for s in strips), polygonizer.finish()])
     used = polygonizer._joiner._front.used
     assert (used[:, 0] == used[:, 1]).all(), "the front leaks"
+    np.testing.assert_array_equal(batch.boxes, shapely.bounds(geometries(batch)))
     return batch
 
 
@@ -72,7 +73,7 @@ def polygonize(
     edges = [0, *sorted({c for c in cuts if 0 < c < len(labels)}), len(labels)]
     rows = [slice(a, b) for a, b in itertools.pairwise(edges)]
     strips = [(labels[r], None if confidence is None else confidence[r]) for r in rows]
-    heights = {} if band is None else {"BAND": band, "SIMPLIFIED_BAND": band}
+    heights = {} if band is None else {"BAND": band, "MOST_BANDS": 1, "SIMPLIFIED_BAND": band}
     with mock.patch.multiple(bands, **heights) if heights else mock.MagicMock():
         return joined(StripPolygonizer(tracing, threads), strips)
 

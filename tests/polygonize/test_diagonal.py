@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import rasterio.features
 import shapely
 from affine import Affine
 from hypothesis import given
@@ -68,6 +69,19 @@ def test_parts_are_the_polygons_of_4_connectivity(labels, affine, band) -> None:
     for polygon in shapely.get_parts(geometries(batch)):
         assert polygon.exterior.is_ccw
         assert not any(hole.is_ccw for hole in polygon.interiors)
+
+
+@given(labels=larger(), nodata=st.sampled_from([None, 0]), cuts=CUTS, band=BANDS)
+def test_features_equal_gdals(labels, nodata, cuts, band) -> None:
+    """Its polygons touch themselves where pixels meet at a corner: made valid, they are ours."""
+    mask = None if nodata is None else labels != nodata
+    found = rasterio.features.shapes(labels, mask, connectivity=8, transform=PIXELS)
+    oracle = [(value, shapely.geometry.shape(geometry)) for geometry, value in found]
+    valid = shapely.make_valid([polygon for _, polygon in oracle], method="structure")
+    shapes = [shapely.MultiPolygon(list(shapely.get_parts(one))) for one in valid]
+    batch = polygonize(labels, affine=PIXELS, nodata=nodata, cuts=cuts, band=band, diagonal=True)
+    ours = normalized(batch.columns["class"], geometries(batch))
+    assert ours == normalized([value for value, _ in oracle], shapes)
 
 
 @given(labels=larger(), cuts=CUTS, threads=st.integers(1, 3), band=BANDS)

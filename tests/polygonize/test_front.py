@@ -18,7 +18,7 @@ from polygons import (
 )
 
 from geounet.polygonize import PolygonBatch, StripPolygonizer, Tracing, bands
-from geounet.polygonize.front import BLOCKS, CHUNKS, ENDS, FEATURES, PARTS, RINGS
+from geounet.polygonize.pools import BLOCKS, CHUNKS, ENDS, FEATURES, PARTS, RINGS
 
 POOLS = [BLOCKS, CHUNKS, ENDS, RINGS, PARTS, FEATURES]
 
@@ -52,6 +52,7 @@ def blobs_that_end(k: int) -> np.ndarray:
 @pytest.mark.parametrize("rows", [speckle, blobs_that_end])
 def test_memory_does_not_grow_with_the_height(rows, diagonal, monkeypatch) -> None:
     monkeypatch.setattr(bands, "BAND", 16)
+    monkeypatch.setattr(bands, "MOST_BANDS", 1)
     tracer = polygonizer(40 * 90, 150, diagonal=diagonal)
     sizes, used = [], []
     for k in range(90):
@@ -63,8 +64,9 @@ def test_memory_does_not_grow_with_the_height(rows, diagonal, monkeypatch) -> No
     assert sizes[-1] <= 1.5 * sizes[30]
 
 
-def test_holes_wait_in_a_few_bytes_a_corner() -> None:
+def test_holes_wait_in_a_few_bytes_a_corner(monkeypatch) -> None:
     """A polygon as tall as the scene, with a hole for every lake in it: one record, not many."""
+    monkeypatch.setattr(bands, "MOST_BANDS", 1)
     tracer = polygonizer(4000, 400)
     corners, sizes, used = 0, [], []
     for k in range(40):
@@ -121,6 +123,7 @@ def test_many_parts_become_one(upside_down, diagonal, band) -> None:
 def test_slots_are_used_again(monkeypatch) -> None:
     """Two rasters, one below the other, need no more room than one."""
     monkeypatch.setattr(bands, "BAND", 5)
+    monkeypatch.setattr(bands, "MOST_BANDS", 1)
     one = blobs_that_end(3)
     tracer = polygonizer(80, 150)
     first = [tracer.write(one)]
@@ -144,6 +147,7 @@ def test_growing_keeps_what_is_there() -> None:
 
 def test_a_raster_without_an_open_border_takes_no_room(monkeypatch) -> None:
     monkeypatch.setattr(bands, "BAND", 4)
+    monkeypatch.setattr(bands, "MOST_BANDS", 1)
     labels = np.full((40, 9), N, np.uint8)
     labels[1::4, 1:-1] = 1
     tracer = polygonizer(40, 9)

@@ -315,6 +315,7 @@ def test_the_error_of_the_thread_comes_with_the_next_batch(tmp_path, monkeypatch
         ({"offsets": np.array([0, 1], np.int32)}, r"offsets of shape \(2,\) and type int32"),
         ({"wkb": np.zeros((2, 2), np.uint8)}, r"wkb of shape \(2, 2\)"),
         ({"columns": {}}, "a batch of 2 polygons has the columns none; the layer has class int32"),
+        ({"boxes": np.zeros((1, 4))}, r"boxes of shape \(1, 4\) must be \(2, 4\)"),
     ],
 )
 def test_batches_that_do_not_fit(tmp_path, change, message) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -20,7 +21,7 @@ from polygons import (
 )
 
 from geounet.errors import OptionError
-from geounet.polygonize import PolygonBatch, StripPolygonizer, Tracing, bands
+from geounet.polygonize import PolygonBatch, StripPolygonizer, Tolerance, Tracing, bands
 
 EVERY = np.arange(256, dtype=np.uint8).reshape(16, 16)
 """All values of a byte."""
@@ -112,6 +113,7 @@ def test_the_columns_are_those_that_were_said(crs, scored, code) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_polygons_come_as_soon_as_the_band_is_done(monkeypatch, threads) -> None:
     monkeypatch.setattr(bands, "BAND", 2)
+    monkeypatch.setattr(bands, "MOST_BANDS", 1)
     tracer = polygonizer(40, 3, threads)
     row, gap = np.array([[N, 1, N]], np.uint8), np.full((1, 3), N, np.uint8)
     assert len(tracer.write(row)) == 0
@@ -121,6 +123,41 @@ def test_polygons_come_as_soon_as_the_band_is_done(monkeypatch, threads) -> None
     assert came == 1
     tracer.write(np.full((40 - 4 - late, 3), N, np.uint8))
     assert len(tracer.finish()) == 0
+
+
+def heights(labels, cuts=(), **more) -> list[int]:
+    """Rows of the bands of a raster given in strips that end at ``cuts``."""
+    tracing = Tracing(geobox=GeoBox(labels.shape, NORTH_UP, None), nodata=N, **more)
+    cutter = bands.Bands(tracing)
+    edges = [0, *cuts, len(labels)]
+    strips = [labels[a:b] for a, b in itertools.pairwise(edges)]
+    found = [len(band.labels) - 1 for strip in strips for band in cutter.add(strip, None)]
+    return [*found, len(cutter.rest().labels) - 2]
+
+
+def sparse_above_dense() -> np.ndarray:
+    """1000 rows with little in them, then 300 with much."""
+    labels = np.zeros((1300, 400), np.uint8)
+    labels[200:900, 50:300] = 1
+    labels[1000:] = noise(1, (300, 400), (0, 1))
+    return labels
+
+
+def test_where_little_is_several_bands_are_one() -> None:
+    labels = sparse_above_dense()
+    whole = [480, 480, 96, 96, 96, 52]
+    assert heights(labels) == whole
+    for cuts in ([1, 95, 96, 97, 700], range(7, 1300, 7), [480, 960]):
+        assert heights(labels, cuts) == whole
+    assert heights(labels, simplify=Tolerance(distance=1.0, pixel=(1.0, 1.0)))[:5] == [256] * 5
+    assert heights(np.zeros((500, 30_000), np.uint8))[0] == 96  # much in memory
+
+
+def test_bands_of_several_heights_make_the_same_polygons() -> None:
+    labels = sparse_above_dense()
+    whole = polygonize(labels)
+    assert normalized(whole.columns["class"], geometries(whole)) == gdals(labels, NORTH_UP)
+    assert_same(whole, polygonize(labels, cuts=[1, 95, 96, 97, 481, 700, 1001], threads=2))
 
 
 def test_an_empty_strip_changes_nothing() -> None:
@@ -168,6 +205,7 @@ def test_no_thread_is_left() -> None:
 
 def test_what_fails_in_a_thread_reaches_the_caller(monkeypatch) -> None:
     monkeypatch.setattr(bands, "BAND", 1)
+    monkeypatch.setattr(bands, "MOST_BANDS", 1)
     tracer = polygonizer(9, 3, threads=2)
 
     def broken(*_args):

@@ -21,6 +21,8 @@ def boxes(batch: PolygonBatch, geometry_type: str) -> NDArray[np.float64]:
     Raises:
         OptionError: A polygon is not a little-endian ``geometry_type`` of finite coordinates.
     """
+    if batch.boxes is not None:
+        return batch.boxes
     out = np.empty((len(batch), 4))
     wrong = _boxes(np.ascontiguousarray(batch.wkb), batch.offsets, KINDS[geometry_type], out)
     if wrong >= 0:

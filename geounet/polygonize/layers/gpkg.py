@@ -65,7 +65,7 @@ class GeoPackage:
             raise OutputError(
                 f"{self._path.parent.absolute()}: {found} of {self._count} polygons were"
                 f" written, {indexed} into the spatial index: free some disk space, or"
-                " choose another folder with --polygons"
+                " choose another folder"
             )
 
     def close(self) -> None:
@@ -96,12 +96,15 @@ class GeoPackage:
         )
 
     def _counted(self) -> tuple[int, int]:
-        """Rows of the layer and of its spatial index, as SQLite finds them."""
+        """Rows of the layer and of its spatial index, as SQLite finds them.
+
+        Rows are numbered from 1 on. To count those of the layer takes as long as to write them.
+        """
         name = self._layout.name
         with _database(self._path) as database:
             found, indexed = (
-                database.execute(f"SELECT count(*) FROM {quoted(table)}").fetchone()[0]  # noqa: S608
-                for table in (name, f"rtree_{name}_geom_rowid")
+                database.execute(f"SELECT {what} FROM {quoted(table)}").fetchone()[0] or 0  # noqa: S608
+                for what, table in (("max(fid)", name), ("count(*)", f"rtree_{name}_geom_rowid"))
             )
         return found, indexed
 

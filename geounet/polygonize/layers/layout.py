@@ -114,6 +114,8 @@ class PolygonLayout:
                 f"offsets of {len(offsets) - 1} polygons must rise from 0 to the {len(wkb)} bytes"
                 " of wkb"
             )
+        if batch.boxes is not None and batch.boxes.shape != (len(batch), 4):
+            raise OptionError(f"boxes of shape {batch.boxes.shape} must be ({len(batch)}, 4)")
         found = [(name, values.dtype, values.shape) for name, values in batch.columns.items()]
         wanted = [(name, dtype, (len(batch),)) for name, dtype in self.columns]
         if found != wanted:

@@ -139,7 +139,7 @@ def told(path: Path) -> Iterator[None]:
         line = " ".join(str(getattr(error, "strerror", None) or error).split())[:160]
         raise OutputError(
             f"{path.parent.absolute()}: the polygons cannot be written ({line}): free some disk"
-            " space, or choose another folder with --polygons"
+            " space, or choose another folder"
         ) from error
 
 
