@@ -68,7 +68,8 @@ class PixelAreas:
         down, across = _nodes(rows, self.knot), _nodes(cols, self.knot)
         nodes = self._at(self._globe, down, across)
         along = _lerp(nodes, across, cols, self.knot)
-        return _lerp(along.T, down, rows, self.knot).T
+        areas: NDArray[np.float64] = _lerp(along.T, down, rows, self.knot).T
+        return areas
 
     @property
     def middle(self) -> float | None:
@@ -84,8 +85,8 @@ class PixelAreas:
         zone = globe.zone_area(np.clip(edges * globe.radians_per_unit, -limit, limit))
         areas: NDArray[np.float64] = np.abs(
             (zone[1] - zone[0]) * self._affine.a * globe.radians_per_unit
-        )
-        return areas[:, None]
+        )[:, None]
+        return areas
 
     def _at(
         self, globe: _Globe, rows: NDArray[np.number], cols: NDArray[np.number]
