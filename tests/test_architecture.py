@@ -100,6 +100,7 @@ PACKAGES: dict[str, set[str]] = {
     "scale": {
         "dask",
         "distributed",
+        "fsspec",
         "geopandas",
         "kornia",
         "lightning",
