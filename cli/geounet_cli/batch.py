@@ -28,13 +28,16 @@ Bands are whole rows of tiles: where a cluster has more workers than a scene has
 smaller --tile gives each worker one, at some cost in halos. Only the order of polygons in the file
 depends on it, where tiles are exact.
 
-Workers of --scheduler need the same geounet, and the same paths for scenes, models and DIR.
+Workers of --scheduler need the same geounet, and the same paths for scenes, models and DIR. DIR may
+be a bucket: s3://bucket/prefix with s3fs installed, gs:// with gcsfs, az:// with adlfs; each worker
+then needs credentials. --mosaic is then the name of an object there.
 
 examples:
   geounet batch 'scenes/*.tif' -o maps
   geounet batch @scenes.txt -o maps -m water-ms      a scene a line, or its single-band files
   geounet batch items.json -o maps -m water-ms --mosaic all.tif --stac
   geounet batch huge.vrt -o maps --scheduler tcp://10.0.0.7:8786
+  geounet batch huge.vrt -o s3://bucket/maps --scheduler tcp://10.0.0.7:8786
   geounet batch 'scenes/*.tif' -o maps --device cuda one worker a GPU
 """
 
