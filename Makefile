@@ -10,7 +10,7 @@ OUT    ?= demo
 TESTS  ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-train test-train-slow lint types format bench bench-peers models notebooks notebooks-train clean
+.PHONY: help demo test test-slow test-bucket test-train test-train-slow lint types format bench bench-peers models notebooks notebooks-train clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,10 @@ test: $(VENV)/.installed-dev  ## run the tests (minutes)
 
 test-slow: $(VENV)/.installed-dev  ## run the tests that take long: large scenes, peak memory
 	$(BIN)/python -m pytest -m "slow and not train" $(PYTEST)
+
+test-bucket: $(VENV)/.installed-dev  ## run the tests of buckets (installs s3fs and moto: a minute)
+	$(BIN)/python -m pip install --quiet s3fs "moto[server]>=5"
+	$(BIN)/python -m pytest tests/batch/test_batch_bucket.py $(PYTEST)
 
 test-train: $(TRAIN)/.installed  ## run the tests of the training room (installs several GB)
 	$(TRAIN)/bin/python -m pytest -n $(TESTS) --dist worksteal -m "train and not slow" tests/train tests/test_readme.py $(PYTEST)

@@ -35,6 +35,7 @@ from scenes import make_scene
 from geounet.batch import BatchOptions, work
 from geounet.batch import driver as driving
 from geounet.batch.cluster import Crew
+from geounet.batch.folder import Folder
 from geounet.batch.job import Finished, Job, Outcome, Plan
 from geounet.batch.manifest import Manifest
 from geounet.options import SegmentOptions
@@ -121,7 +122,7 @@ def makespan(scenes: int, side: int, workers: int, faster: float) -> tuple[float
         jobs = [
             Job(
                 name=f"scene{i}", source=(str(side),), pixels=side * side,
-                options=SegmentOptions(out=out / f"scene{i}.tif"),
+                options=SegmentOptions(out=out / f"scene{i}.tif"), place=Folder(out),
             )
             for i in range(scenes)
         ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, Self, TypedDict
@@ -12,6 +13,9 @@ from geounet.polygonize.layers import check_suffix
 from geounet.polygonize.tolerance import parse_length
 
 MAX_TILE = 16384
+
+_ADDRESS = re.compile(r"(?:s3a?|gc?s|az|abfss?|adl|https?|ftp):[/\\]", re.IGNORECASE)
+"""What a path makes of the beginning of an address."""
 
 
 class Progress(Protocol):
@@ -90,6 +94,12 @@ class SegmentOptions:
     def __post_init__(self) -> None:
         if self.tile is not None and not 1 <= self.tile <= MAX_TILE:
             raise OptionError(f"--tile {self.tile}: a tile has 1 to {MAX_TILE} pixels")
+        for path in (self.out, self.polygons):
+            if isinstance(path, Path) and _ADDRESS.match(str(path)):
+                raise OptionError(
+                    f"{path}: one scene's outputs go to a folder; geounet batch -o takes addresses"
+                    " of buckets, too"
+                )
         if self.out is not None and self.out.suffix.lower() not in (".tif", ".tiff"):
             raise OptionError(f"-o {self.out}: the class map is a GeoTIFF: end it in .tif")
         if isinstance(self.polygons, Path):

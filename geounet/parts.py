@@ -250,8 +250,16 @@ def unwritable(raster: Path, error: OSError) -> OutputError:
 def changed_since(record: Path, now: Fingerprint) -> str | None:
     """What is not as it was when the record was written; empty: there is none; None: nothing."""
     try:
-        before = json.loads(record.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
+        return changes(record.read_bytes(), now)
+    except FileNotFoundError:
+        return ""
+
+
+def changes(record: bytes, now: Fingerprint) -> str | None:
+    """As :func:`changed_since`, of what is in the record."""
+    try:
+        before = json.loads(record)
+    except ValueError:
         return ""
     return " and ".join(what for what in now if before.get(what) != now[what]) or None
 

@@ -131,11 +131,12 @@ def _sweep(final: Path) -> None:
     """Remove temporary files of dead processes beside ``final``, of its name or longer ones."""
     for path in final.parent.glob(f".{glob.escape(final.stem)}.*"):
         found = _HIDDEN.search(path.name)
-        if found and not _is_running(int(found[1])):
+        if found and not is_running(int(found[1])):
             path.unlink(missing_ok=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Whether there is a process of this number; on Windows always."""
     if sys.platform == "win32":  # where asking would end it
         return True
     try:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import uuid
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, load_file, save
 
 from geounet.deflate import deflated
 from geounet.stitch import Strip
@@ -24,8 +24,13 @@ BROKEN = (OSError, SafetensorError, zlib.error, ValueError, KeyError)
 
 
 def strip_path(folder: Path, window: Window) -> Path:
-    """Where a strip lies in a folder; names sort top to bottom."""
-    return folder / f"{window.row_off:010}-{window.row_end:010}.strip"
+    """Where a strip lies in a folder."""
+    return folder / strip_name(window)
+
+
+def strip_name(window: Window) -> str:
+    """What a strip is called; names sort top to bottom."""
+    return f"{window.row_off:010}-{window.row_end:010}.strip"
 
 
 def strip_paths(folder: Path) -> Iterator[Path]:
@@ -41,15 +46,28 @@ def rows_of(path: Path) -> range:
 
 def write_strip(folder: Path, strip: Strip) -> None:
     """Write a strip; it has its name only when it is complete, whoever else writes it meanwhile."""
+    write_whole(strip_path(folder, strip.window), packed_strip(strip))
+
+
+def packed_strip(strip: Strip) -> bytes:
+    """What is in the file of a strip: the same for equal strips."""
     arrays = {"labels": _packed(strip.labels, labels=True)}
     if strip.confidence is not None:
         arrays["confidence"] = _packed(strip.confidence, labels=False)
-    write_whole(strip_path(folder, strip.window), save(arrays))
+    return save(arrays)
 
 
 def read_strip(path: Path) -> Strip:
     """Read a strip; one of ``BROKEN`` is raised where it is not whole."""
-    rows, arrays = rows_of(path), load_file(path)
+    return _unpacked(rows_of(path), load_file(path))
+
+
+def unpacked_strip(rows: range, content: bytes) -> Strip:
+    """A strip from what is in its file; one of ``BROKEN`` is raised where it is not whole."""
+    return _unpacked(rows, load(content))
+
+
+def _unpacked(rows: range, arrays: Mapping[str, NDArray[np.uint8]]) -> Strip:
     shown = {
         name: np.frombuffer(zlib.decompress(packed.data), np.uint8).reshape(len(rows), -1)
         for name, packed in arrays.items()

@@ -102,6 +102,7 @@ PACKAGES: dict[str, set[str]] = {
     "scale": {
         "dask",
         "distributed",
+        "fsspec",
         "geopandas",
         "kornia",
         "lightning",

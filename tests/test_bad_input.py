@@ -262,6 +262,8 @@ def test_linear_power(refused, here):
         (["--scale", "nan"], "--scale nan"),
         (["--scale", "much"], "--scale: invalid float value: 'much'"),
         (["--offset", "inf"], "--offset inf"),
+        (["-o", "s3://bucket/map.tif"], "one scene's outputs go to a folder; geounet batch -o"),
+        (["--polygons", "gs://bucket/a.fgb"], "one scene's outputs go to a folder"),
         (["-o", "map.png"], r"-o map\.png: the class map is a GeoTIFF: end it in \.tif"),
         (["-o", "map"], r"-o map: the class map is a GeoTIFF"),
         (["--polygons", "a.shp"], r"--polygons a\.shp: end it in \.gpkg"),

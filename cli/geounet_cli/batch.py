@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from geounet_cli.bar import PixelBar
@@ -29,13 +28,16 @@ Bands are whole rows of tiles: where a cluster has more workers than a scene has
 smaller --tile gives each worker one, at some cost in halos. Only the order of polygons in the file
 depends on it, where tiles are exact.
 
-Workers of --scheduler need the same geounet, and the same paths for scenes, models and DIR.
+Workers of --scheduler need the same geounet, and the same paths for scenes, models and DIR. DIR may
+be a bucket: s3://bucket/prefix with s3fs installed, gs:// with gcsfs, az:// with adlfs; each worker
+then needs credentials. --mosaic is then the name of an object there.
 
 examples:
   geounet batch 'scenes/*.tif' -o maps
   geounet batch @scenes.txt -o maps -m water-ms      a scene a line, or its single-band files
   geounet batch items.json -o maps -m water-ms --mosaic all.tif --stac
   geounet batch huge.vrt -o maps --scheduler tcp://10.0.0.7:8786
+  geounet batch huge.vrt -o s3://bucket/maps --scheduler tcp://10.0.0.7:8786
   geounet batch 'scenes/*.tif' -o maps --device cuda one worker a GPU
 """
 
@@ -60,10 +62,10 @@ def add_parser(verbs: Any) -> None:
     parser.add_argument(
         "-o",
         "--out",
-        type=Path,
         metavar="DIR",
         required=True,
-        help="folder of the outputs, which all workers see; made if it is not there",
+        help="folder of the outputs, which all workers see, made if it is not there; or a bucket,"
+        " as in s3://bucket/prefix, gs:// or az://",
     )
     parser.add_argument(
         "-m",
@@ -101,7 +103,6 @@ def add_parser(verbs: Any) -> None:
     polygons.add_argument("--no-polygons", action="store_true", help="write no polygons")
     parser.add_argument(
         "--mosaic",
-        type=Path,
         metavar="OUT.tif",
         help="also put all class maps together, as geounet mosaic does, when no scene has failed",
     )
@@ -143,11 +144,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> BatchOptions:
-    from geounet.batch import BatchOptions
+    from geounet.batch import BatchOptions, folder_of, mosaic_of
     from geounet.options import SegmentOptions
 
+    folder = folder_of(args.out)
     return BatchOptions(
-        folder=args.out,
+        folder=folder,
         segment=SegmentOptions(
             model=args.model,
             polygons=not args.no_polygons,
@@ -165,7 +167,7 @@ def _options(args: argparse.Namespace) -> BatchOptions:
         polygons=f".{args.polygons.lower().lstrip('.')}",
         workers=args.workers,
         scheduler=args.scheduler,
-        mosaic=args.mosaic,
+        mosaic=None if args.mosaic is None else mosaic_of(args.mosaic, folder),
         stac=args.stac,
         max_retries=args.max_retries,
     )

@@ -8,8 +8,17 @@ dies, what was computed stays.
 
 from geounet.batch.driver import failure
 from geounet.batch.options import BatchOptions
+from geounet.batch.place import folder_of, mosaic_of
 from geounet.batch.report import BatchReport
 from geounet.batch.run import run_batch
 from geounet.batch.scenes import read_scenes
 
-__all__ = ["BatchOptions", "BatchReport", "failure", "read_scenes", "run_batch"]
+__all__ = [
+    "BatchOptions",
+    "BatchReport",
+    "failure",
+    "folder_of",
+    "mosaic_of",
+    "read_scenes",
+    "run_batch",
+]

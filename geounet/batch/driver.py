@@ -17,12 +17,11 @@ from geounet.batch.cluster import Crew
 from geounet.batch.job import Finished, Job, Outcome, Plan
 from geounet.batch.manifest import Manifest
 from geounet.batch.options import BatchOptions
+from geounet.batch.place import Shelf, place_of
 from geounet.batch.report import BatchReport
 from geounet.choose import Say
 from geounet.errors import ClusterError, OutputError
 from geounet.options import Progress
-from geounet.parts import has_parts, remove_parts
-from geounet.sharedparts import wait_for_follower
 
 GOES_ON = "the same command goes on with what is finished"
 
@@ -63,6 +62,7 @@ class Driver:
     ) -> None:
         self._options, self._manifest, self._say = options, manifest, say
         self._progress = progress
+        self._place = place_of(options.folder)
         self._scenes: list[_Scene] = []
         self._agenda = Agenda()
         self._running: dict[Any, Task] = {}
@@ -72,7 +72,7 @@ class Driver:
         self._done: list[Path] = []
         self._kept: list[Path] = []
         self._failed: dict[str, str] = {}
-        self._mosaic: Path | None = None
+        self._mosaic: Path | str | None = None
         self._pixels = 0
 
     def run(self, workers: Crew, jobs: Sequence[Job]) -> None:
@@ -86,10 +86,11 @@ class Driver:
         while self._running:
             with suppress(queue.Empty):
                 self._hear(self._ended.get(timeout=_POLL))
+            self._manifest.settle()
             self._hand_over()
         for scene in self._scenes:
             if scene.has_failed:  # what a follower has begun is removed when it hears of that
-                wait_for_follower(_raster(scene.job))
+                self._strips(scene).settle()
 
     def fail(self, name: str, why: str, **more: Any) -> None:
         """A scene is given up."""
@@ -103,13 +104,15 @@ class Driver:
         jobs = [scene.job for scene in self._scenes]
         there = {_raster(job): job for job in jobs if _raster(job) in made}
         if options.stac and there:
-            self._say(f"items in {write_items(options.folder, there, self._manifest.finished())}")
+            where = write_items(self._place, there, self._manifest.finished())
+            self._say(f"items in {where}")
         if options.mosaic is None:
             return
         if self._failed:
-            self._say(f"{options.mosaic} is not made: a scene failed; the same command makes it")
+            where = self._place.shown(options.mosaic)
+            self._say(f"{where} is not made: a scene failed; the same command makes it")
             return
-        self._mosaic, was_there = make_mosaic(list(there), options, self._manifest)
+        self._mosaic, was_there = make_mosaic(self._place, list(there), options, self._manifest)
         if was_there:
             self._say(f"{self._mosaic} is there, of the same class maps")
 
@@ -117,8 +120,8 @@ class Driver:
         """What was done."""
         return BatchReport(
             manifest=self._manifest.path,
-            done=tuple(self._done),
-            kept=tuple(self._kept),
+            done=tuple(map(self._place.shown, self._done)),
+            kept=tuple(map(self._place.shown, self._kept)),
             mosaic=self._mosaic,
             failed=self._failed,
             pixels=self._pixels,
@@ -210,12 +213,12 @@ class Driver:
             self._agenda.add(task.scene, task.kind, task.rows, task.tries + 1)
             return
         self._give_up(task.scene)
-        why, raster = outcome.error, _raster(scene.job)
-        if has_parts(raster):
-            why += f" ({GOES_ON})"
-        else:
-            with suppress(OutputError):  # another run's
-                remove_parts(raster)
+        why, strips = outcome.error, self._strips(scene)
+        with suppress(OutputError):  # another run's; or the bucket does not answer
+            if strips.has_any():
+                why += f" ({GOES_ON})"
+            else:
+                strips.remove()
         self.fail(scene.job.name, why, **row)
         self._advance_to(scene, scene.job.pixels)
 
@@ -242,11 +245,11 @@ class Driver:
     def _keep(self, scene: _Scene) -> None:
         """An earlier run has finished a scene."""
         raster = _raster(scene.job)
-        remove_parts(raster)
         self._kept.append(raster)
         self._manifest.add(
-            scene=scene.job.name, output=raster.name, rows=None, state="kept", **_hashes(scene)
-        )
+            scene=scene.job.name, output=raster.name, rows=None, state="kept", **_hashes(scene),
+            then=self._strips(scene).remove,
+        )  # fmt: skip
         self._advance_to(scene, scene.job.pixels)
 
     def _computed(self, task: Task, scene: _Scene, outcome: Outcome) -> None:
@@ -300,11 +303,14 @@ class Driver:
             fingerprint=scene.plan.outputs,
             files=finished.files,
             classes={name: asdict(total) for name, total in finished.classes.items()},
+            then=self._strips(scene).remove,
         )
-        remove_parts(raster)
         self._done.append(raster)
         self._pixels += scene.job.pixels
         self._advance_to(scene, scene.job.pixels)
+
+    def _strips(self, scene: _Scene) -> Shelf:
+        return self._place.strips(_raster(scene.job))
 
     def _say_once(self, text: str) -> None:
         if text not in self._heard:

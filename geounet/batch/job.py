@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geounet.batch.files import Files
+from geounet.batch.place import Place
 from geounet.batch.source import Source
 from geounet.fingerprint import Fingerprint
 from geounet.options import SegmentOptions
+from geounet.outputs import OutputPaths
 from geounet.pool import EngineRecipe
 from geounet.report import ClassTotal
-
-Files = Mapping[str, tuple[int, int]]
-"""Name of an output -> bytes, and time of change in nanoseconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +27,23 @@ class Job:
     """Where it lies."""
     options: SegmentOptions
     """With the paths of all outputs."""
+    place: Place
+    """Where these are."""
     pixels: int
     """Of the scene."""
     finished: Fingerprint | None = None
     """What outputs depend on that are there, by the manifest; None: there are none."""
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Every file that is made of it, the class map last."""
+        raster, layer = self.options.out, self.options.polygons
+        assert raster is not None  # noqa: S101  for the type checker
+        return OutputPaths(
+            raster=raster,
+            polygons=layer if isinstance(layer, Path) else None,
+            confidence=raster.with_suffix(".confidence.tif") if self.options.confidence else None,
+        ).all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,9 +104,3 @@ class Outcome:
     """What was made."""
     error: str | None = None
     """One line; None: it is done."""
-
-
-def files_of(paths: Iterable[Path]) -> Files:
-    """Size and time of change of those that are there."""
-    found = {path.name: path.stat() for path in paths if path.exists()}
-    return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,28 +36,52 @@ class Manifest:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / NAME
+        self._path = folder / NAME
 
-    def add(self, **row: Any) -> None:
-        """Append a row; the time is added."""
+    @property
+    def path(self) -> Path | str:
+        """Where it is."""
+        return self._path
+
+    def add(self, *, then: Callable[[], None] | None = None, **row: Any) -> None:
+        """Append a row; the time is added.
+
+        Args:
+            then: What is done when the row is there, whatever is killed then.
+            row: See ``Row``.
+        """
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
-        line = json.dumps({"time": stamp, **row}, default=str).encode() + b"\n"
+        self._append(json.dumps({"time": stamp, **row}, default=str).encode() + b"\n")
+        self._after(then)
+
+    def settle(self, *, now: bool = False) -> None:
+        """Put down what waits, if it is time or if it must be ``now``: here nothing waits.
+
+        Raises:
+            OutputError: It must be, and cannot.
+            ClusterError: Another batch has taken the place.
+        """
+
+    def watch(self, is_ours: Callable[[], bool]) -> None:
+        """Hear how to find out whether another batch has taken the place: here it cannot."""
+
+    def _after(self, then: Callable[[], None] | None) -> None:
+        if then is not None:
+            then()
+
+    def _append(self, line: bytes) -> None:
         try:
-            with self.path.open("ab+", buffering=0) as file:
+            with self._path.open("ab+", buffering=0) as file:
                 file.write(b"\n" + line if _is_torn(file) else line)
         except OSError as error:
             raise OutputError(
-                f"{self.path} cannot be written ({error.strerror}): free some disk space; the same"
+                f"{self._path} cannot be written ({error.strerror}): free some disk space; the same"
                 " command goes on with what is finished"
             ) from error
 
     def rows(self) -> Iterator[Row]:
         """Those of earlier runs and of this one; what is no row is passed over."""
-        try:
-            lines = self.path.read_bytes().split(b"\n")
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        for line in lines:
+        for line in self._lines():
             try:
                 row = json.loads(line)
             except ValueError:
@@ -72,6 +96,12 @@ class Manifest:
             for row in self.rows()
             if row.get("state") == "done" and row.get("fingerprint") and row.get("output")
         }
+
+    def _lines(self) -> list[bytes]:
+        try:
+            return self._path.read_bytes().split(b"\n")
+        except (FileNotFoundError, NotADirectoryError):
+            return []
 
 
 def _is_torn(file: Any) -> bool:

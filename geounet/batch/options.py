@@ -14,8 +14,9 @@ from geounet.polygonize.layers import SUFFIXES
 class BatchOptions:
     """Where a batch runs, and what is done to each scene."""
 
-    folder: Path
-    """Where outputs and the manifest go; made if it is not there."""
+    folder: Path | str
+    """Where outputs and the manifest go; made if it is not there. Of a bucket, the address without
+    a slash behind: :func:`geounet.batch.folder_of` tells the two apart."""
     segment: SegmentOptions
     """As for one scene, without names of outputs; ``polygons`` says whether there are any."""
     polygons: str = ".gpkg"
@@ -25,7 +26,7 @@ class BatchOptions:
     scheduler: str | None = None
     """Address of a scheduler; None: a local cluster."""
     mosaic: Path | None = None
-    """One class map of all scenes (``.tif``), when all are done."""
+    """One class map of all scenes (``.tif``), when all are done; in a bucket its name there."""
     stac: bool = False
     """Whether class maps get STAC items (``.json``), and the folder a collection."""
     max_retries: int = 2

@@ -10,15 +10,15 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReport:
-    """The result of ``geounet batch``."""
+    """The result of ``geounet batch``; what lies in a bucket is told by its address."""
 
-    manifest: Path
+    manifest: Path | str
     """What happened, line by line."""
-    done: tuple[Path, ...]
+    done: tuple[Path | str, ...]
     """Class maps that were made."""
-    kept: tuple[Path, ...]
+    kept: tuple[Path | str, ...]
     """Class maps that an earlier run had made."""
-    mosaic: Path | None
+    mosaic: Path | str | None
     """Of all class maps; None where it was not asked for, or where a scene failed."""
     failed: Mapping[str, str]
     """Scene -> why."""

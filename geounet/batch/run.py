@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
 
 from geounet.batch.after import refuse_items, refuse_mosaic
 from geounet.batch.cluster import crew, get_ready
 from geounet.batch.driver import GOES_ON, Driver
-from geounet.batch.manifest import Manifest
 from geounet.batch.options import BatchOptions
+from geounet.batch.place import place_of
 from geounet.batch.report import BatchReport
 from geounet.batch.scenes import make_jobs
 from geounet.batch.source import Source
 from geounet.choose import Say
-from geounet.errors import OutputError
-from geounet.lock import Lock
 from geounet.options import Progress
 
 
@@ -49,23 +45,15 @@ def run_batch(
     """
     start = time.perf_counter()
     get_ready(options)
-    folder = options.folder
-    manifest = Manifest(folder)
+    place = place_of(options.folder)
+    manifest = place.manifest()
     finished = manifest.finished()
     jobs = make_jobs(sources, options, finished)
-    refuse_mosaic(options, manifest)
+    refuse_mosaic(place, options, manifest)
     if options.stac:
-        refuse_items(jobs.jobs)
+        refuse_items(place, jobs.jobs)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"-o {folder}: this folder cannot be made ({error.strerror}): give another"
-        ) from error
-    busy = OutputError(f"{folder} is being filled by another batch: wait for it, or use another -o")
-    lock = folder / ".batch.lock"
-    try:
-        with _writable(folder), Lock(lock, busy), _removed(lock):
+        with place.taken(manifest, say):
             driver = Driver(options, manifest, say, progress)
             for name, why in jobs.unreadable.items():
                 driver.fail(name, why)
@@ -79,21 +67,3 @@ def run_batch(
         interruption.args = (GOES_ON,)
         raise
     return driver.report(time.perf_counter() - start)
-
-
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"-o {folder}: nothing can be written there ({error.strerror}): choose another folder"
-        ) from error
-
-
-@contextmanager
-def _removed(path: Path) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)

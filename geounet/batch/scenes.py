@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from geounet.batch.job import Job, files_of
+from geounet.batch.files import Files, are_same
+from geounet.batch.job import Job
 from geounet.batch.manifest import Row
 from geounet.batch.options import BatchOptions
+from geounet.batch.place import place_of
 from geounet.batch.source import Source, everywhere, name_of, opened
 from geounet.choose import choose_model
 from geounet.errors import GeounetError, OptionError, OutputError, SceneError
 from geounet.models import load_model
 from geounet.options import SegmentOptions
-from geounet.outputs import OutputPaths
-from geounet.parts import was_committing
 from geounet.run import closing
 from geounet.stac import read_scenes as items_of
 
@@ -136,9 +136,11 @@ def make_jobs(
         if isinstance(look, str)
     }
     _refuse_twins(jobs)
-    jobs = [_with_row(job, finished.get(_raster(job).name)) for job in jobs]
+    place = place_of(options.folder)
+    there = place.files(path for job in jobs for path in job.outputs)
+    jobs = [_with_row(job, finished.get(_raster(job).name), there) for job in jobs]
     if not options.segment.overwrite:
-        _refuse_existing(jobs, options.folder)
+        _refuse_existing(jobs, there, options.folder)
     return Jobs(jobs=jobs, unreadable=unreadable)
 
 
@@ -156,6 +158,7 @@ def _look(source: Source, options: BatchOptions, model: str | None) -> Job | str
                 name=name_of(source),
                 source=where,
                 options=_named_options(options, f"{info.name}.{model}"),
+                place=place_of(options.folder),
                 pixels=info.window.size,
             )
     except GeounetError as error:
@@ -163,11 +166,11 @@ def _look(source: Source, options: BatchOptions, model: str | None) -> Job | str
 
 
 def _named_options(options: BatchOptions, stem: str) -> SegmentOptions:
-    folder, segment = options.folder.absolute(), options.segment
+    place, segment = place_of(options.folder), options.segment
     return replace(
         segment,
-        out=folder / f"{stem}.tif",
-        polygons=folder / f"{stem}{options.polygons}" if segment.polygons else False,
+        out=place.path(f"{stem}.tif"),
+        polygons=place.path(f"{stem}{options.polygons}") if segment.polygons else False,
         aoi=None if segment.aoi is None else segment.aoi.absolute(),
     )
 
@@ -177,21 +180,13 @@ def _raster(job: Job) -> Path:
     return job.options.out
 
 
-def outputs_of(job: Job) -> list[Path]:
-    """Every file that is made of a scene."""
-    layer, raster = job.options.polygons, _raster(job)
-    sure = raster.with_suffix(".confidence.tif") if job.options.confidence else None
-    polygons = layer if isinstance(layer, Path) else None
-    return OutputPaths(raster=raster, polygons=polygons, confidence=sure).all
-
-
-def _with_row(job: Job, row: Row | None) -> Job:
+def _with_row(job: Job, row: Row | None, there: Files) -> Job:
     """With what its outputs depend on, if they are as the manifest says."""
     if row is None or not isinstance(row.get("fingerprint"), dict):
         return job
-    files = row.get("files")
-    there = files_of(outputs_of(job))
-    if isinstance(files, dict) and there == {name: tuple(told) for name, told in files.items()}:
+    names = [path.name for path in job.outputs if path.name in there]
+    told = row.get("files")
+    if are_same(told, {name: there[name] for name in names}) and len(told) == len(names):
         return replace(job, finished=row["fingerprint"])
     return job
 
@@ -207,14 +202,15 @@ def _refuse_twins(jobs: Sequence[Job]) -> None:
             )
 
 
-def _refuse_existing(jobs: Sequence[Job], folder: Path) -> None:
+def _refuse_existing(jobs: Sequence[Job], there: Files, folder: Path | str) -> None:
+    found = {job.name: [p.name for p in job.outputs if p.name in there] for job in jobs}
     exist = [
-        path.name
+        name
         for job in jobs
-        if job.finished is None and not was_committing(_raster(job))
-        for path in outputs_of(job)
-        if path.exists()
-    ]
+        if found[job.name] and job.finished is None
+        and not job.place.strips(_raster(job)).is_committing()
+        for name in found[job.name]
+    ]  # fmt: skip
     if exist:
         more = f" and {len(exist) - _SHOWN} more" if len(exist) > _SHOWN else ""
         raise OutputError(

@@ -7,15 +7,15 @@ loaded once a process. A task that is run again, or on two workers at once, ends
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from geounet import heap
-from geounet.batch.job import Finished, Job, Outcome, Plan, files_of
+from geounet.batch.job import Finished, Job, Outcome, Plan
+from geounet.batch.place import Desk, Followed
 from geounet.batch.source import opened
 from geounet.choose import Say, choose_model
 from geounet.engine import ModelEngine
@@ -24,12 +24,10 @@ from geounet.fingerprint import Fingerprint
 from geounet.fit import fit_scene
 from geounet.options import SegmentOptions
 from geounet.outputs import OutputPaths
-from geounet.parts import was_committing
+from geounet.parts import Kept
 from geounet.pool import EngineRecipe, engines_of
 from geounet.run import Run, behind, closing, made
 from geounet.segmentation import Keeping, run_segment
-from geounet.sharedparts import FollowedParts, SharedParts
-from geounet.staging import check_outputs, refuse_inputs
 from geounet.window import Window
 
 _MEND = {
@@ -70,9 +68,9 @@ def plan(job: Job) -> Plan:
     with closing(opened(job.source)) as scene:
         bundle, fit = choose_model(scene, job.options, said.append)
         paths = OutputPaths.of(scene.info, bundle.spec.name, job.options)
-        refuse_inputs(paths.all, scene.info.files, "the scene")
+        job.place.refuse_inputs(paths.all, scene.info.files, "the scene")
         if job.options.aoi is not None:
-            refuse_inputs(paths.all, [job.options.aoi], "the area of --aoi")
+            job.place.refuse_inputs(paths.all, [job.options.aoi], "the area of --aoi")
         recipe = EngineRecipe.of(fit.normalizer, bundle, job.options)
         with closing(fit.scene), engines_of(recipe).one() as engine, ExitStack() as stack:
             run = Run(fit, bundle, job.options, [engine])
@@ -82,7 +80,7 @@ def plan(job: Job) -> Plan:
             missing: Sequence[int] = ()
             if not finished:
                 _refuse_outputs(paths, job, outputs)
-                strips = run.kept(paths.raster, said.append, lasting=True)
+                strips = job.place.strips(paths.raster).planned(run, said.append)
                 kept = stack.enter_context(strips)
                 missing = run.missing(kept)
             options = _everywhere(job.options, run, recipe)
@@ -118,7 +116,7 @@ def compute(plan: Plan, rows: Sequence[int]) -> None:
         with closing(fit.scene):
             run = Run(fit, bundle, options, [engine])
             _refuse_other(plan, run.fingerprint())
-            with SharedParts(options.out, depends) as parts:
+            with plan.job.place.strips(options.out).shared(depends) as parts:
                 absent = set(run.missing(parts))
                 todo = [row for row in rows if row in absent]
                 with made(run, todo, _nobody) as strips, behind([parts.keep]) as written:
@@ -139,14 +137,16 @@ def follow(plan: Plan) -> Finished:
 
     is_wanted = _while_wanted()
     secede()
-    followed: list[FollowedParts] = []
+    followed: list[Followed] = []
 
-    def strips(run: Run, raster: Path, _say: Say) -> FollowedParts:
+    @contextmanager
+    def strips(run: Run, raster: Path, _say: Say) -> Iterator[Followed]:
         depends = run.fingerprint()
         _refuse_other(plan, depends)
         assert depends is not None  # noqa: S101  for the type checker
-        followed.append(FollowedParts(raster, depends, is_wanted))
-        return followed[0]
+        with plan.job.place.strips(raster).followed(depends, is_wanted) as kept:
+            followed.append(kept)
+            yield kept
 
     finished = _outputs(plan, engines_of(plan.recipe).first, strips)
     return replace(finished, waited=round(followed[0].waited, 3))
@@ -158,29 +158,42 @@ def finish(plan: Plan) -> Finished:
     Raises:
         GeounetError: As :func:`geounet.segmentation.run_segment`.
     """
+
+    def strips(run: Run, raster: Path, say: Say) -> AbstractContextManager[Kept]:
+        return plan.job.place.strips(raster).planned(run, say)
+
     with _engine(plan.recipe) as engine:
-        return _outputs(plan, engine, partial(Run.kept, lasting=True))
+        return _outputs(plan, engine, strips)
 
 
 def _outputs(plan: Plan, engine: ModelEngine, kept: Keeping) -> Finished:
     warned: list[str] = []
-    options = plan.job.options
-    report = run_segment(
-        opened(plan.job.source),
-        options if plan.job.finished is None else replace(options, overwrite=True),
-        say=_nobody,
-        warn=warned.append,
-        engines=[engine],
-        kept=kept,
-    )
-    named = OutputPaths(
-        raster=report.raster, polygons=report.polygons, confidence=report.confidence
-    )
+    job = plan.job
+    with job.place.desk() as desk:
+        options = _at(desk, job)
+        report = run_segment(
+            opened(job.source), options, say=_nobody, warn=warned.append, engines=[engine],
+            kept=kept,
+        )  # fmt: skip
+        desk.deliver(report.raster)
     return Finished(
-        files=files_of(named.all),
+        files=job.place.files(job.outputs),
         warned=tuple(warned),
         classes=report.classes,
         valid_pixels=report.valid_pixels,
+    )
+
+
+def _at(desk: Desk, job: Job) -> SegmentOptions:
+    """With the paths where outputs are made."""
+    options = job.options
+    assert options.out is not None  # noqa: S101  for the type checker
+    layer = options.polygons
+    return replace(
+        options,
+        out=desk(options.out),
+        polygons=desk(layer) if isinstance(layer, Path) else layer,
+        overwrite=options.overwrite or job.finished is not None,
     )
 
 
@@ -229,15 +242,16 @@ def _layer(options: SegmentOptions) -> Fingerprint:
 
 
 def _refuse_outputs(paths: OutputPaths, job: Job, now: Fingerprint | None) -> None:
-    overwrite = job.options.overwrite or was_committing(paths.raster)
+    strips = job.place.strips(paths.raster)
+    overwrite = job.options.overwrite or strips.is_committing()
     before = job.finished
     if before is not None and now is not None and not overwrite:
         changed = " and ".join(what for what in now if before.get(what) != now[what])
         raise OutputError(
-            f"{paths.raster} exists, and {changed} changed since it was made: pass --overwrite to"
-            " replace it, or give another folder with -o"
+            f"{job.place.shown(paths.raster)} exists, and {changed} changed since it was made:"
+            " pass --overwrite to replace it, or give another folder with -o"
         )
-    check_outputs(reversed(paths.all), overwrite=overwrite)
+    job.place.check(reversed(paths.all), overwrite=overwrite)
 
 
 def _refuse_other(plan: Plan, here: Fingerprint | None) -> None:

@@ -15,6 +15,7 @@ from batches import NAMES, TILE, content, noise, segmented
 from mounts import read_only, small_disk
 
 from geounet.batch import BatchOptions, BatchReport, run_batch, work
+from geounet.batch.folder import Folder
 from geounet.batch.job import Job, Outcome
 from geounet.batch.manifest import Manifest
 from geounet.errors import DeviceError, OutputError
@@ -166,7 +167,9 @@ def test_started_again_it_skips_what_is_done_and_goes_on_with_the_rest(
         tile=TILE,
         confidence=True,
     )
-    job = Job(name="v", source=(str(batch_scenes[0]),), options=options, pixels=0)
+    job = Job(
+        name="v", source=(str(batch_scenes[0]),), options=options, pixels=0, place=Folder(tmp_path)
+    )
     plan = work.plan(job)
     work.compute(plan, [3, 4])
     work.compute(plan, [9])
@@ -201,7 +204,9 @@ def test_killed_before_the_manifest_heard_of_it(
         tile=TILE,
         confidence=True,
     )
-    job = Job(name="h", source=(str(batch_scenes[1]),), options=options, pixels=0)
+    job = Job(
+        name="h", source=(str(batch_scenes[1]),), options=options, pixels=0, place=Folder(tmp_path)
+    )
     work.finish(work.plan(job))
     assert (folder / "hill.random.tif").exists()
     report = batch(batch_scenes, folder, scheduler, model=model)
@@ -252,7 +257,9 @@ def test_a_batch_at_a_time(batch_scenes, batch_models, scheduler, tmp_path) -> N
 
 def test_a_worker_of_another_kind_is_refused(batch_scenes, batch_models, tmp_path) -> None:
     options = SegmentOptions(model=batch_models["exact"], out=tmp_path / "a.tif", tile=TILE)
-    job = Job(name="a", source=(str(batch_scenes[1]),), options=options, pixels=0)
+    job = Job(
+        name="a", source=(str(batch_scenes[1]),), options=options, pixels=0, place=Folder(tmp_path)
+    )
     plan = work.plan(job)
     assert plan.fingerprint is not None
     other = replace(plan, fingerprint=plan.fingerprint | {"the engine": "0"})

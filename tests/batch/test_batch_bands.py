@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from geounet.batch.bands import cut_bands
+from geounet.batch.folder import Folder
 from geounet.batch.job import Job, Plan
 from geounet.options import SegmentOptions
 from geounet.pool import EngineRecipe
@@ -19,7 +20,13 @@ RECIPE = EngineRecipe(
 
 
 def plan_of(missing, *, height=1024, width=10_980, margin=48, lead=0) -> Plan:
-    job = Job(name="a", source=("a",), options=SegmentOptions(out=Path("a.tif")), pixels=1)
+    job = Job(
+        name="a",
+        source=("a",),
+        options=SegmentOptions(out=Path("a.tif")),
+        pixels=1,
+        place=Folder(Path()),
+    )
     return Plan(
         job=job,
         recipe=RECIPE,

@@ -11,6 +11,7 @@ import pytest
 
 from geounet.batch import work
 from geounet.batch.driver import Driver
+from geounet.batch.folder import Folder
 from geounet.batch.job import Finished, Job, Outcome, Plan
 from geounet.batch.manifest import Manifest
 from geounet.batch.options import BatchOptions
@@ -61,7 +62,7 @@ class Bench:
         self.driver = Driver(options, self.manifest, self.said.append, None)
         self.job = Job(
             name="scene", source=("scene",), pixels=1024 * 8000,
-            options=SegmentOptions(out=folder / "scene.tif"),
+            options=SegmentOptions(out=folder / "scene.tif"), place=Folder(folder),
         )  # fmt: skip
         client = SimpleNamespace(submit=self.submit)
         self.crew = SimpleNamespace(client=client, size=2, address="tcp://here")

@@ -10,8 +10,8 @@ import pytest
 import rasters
 
 from geounet.batch import BatchOptions, read_scenes
-from geounet.batch.job import files_of
-from geounet.batch.scenes import make_jobs, outputs_of
+from geounet.batch.files import files_of
+from geounet.batch.scenes import make_jobs
 from geounet.errors import GeounetError, OptionError, OutputError, SceneError
 from geounet.options import SegmentOptions
 
@@ -73,7 +73,7 @@ def test_outputs_are_named_after_scene_and_model(folder) -> None:
     (job,) = found.jobs
     assert job.pixels == 40 * 30
     assert job.source == (str(folder / "in" / "a.tif"),)
-    assert sorted(path.name for path in outputs_of(job)) == [
+    assert sorted(path.name for path in job.outputs) == [
         "a.flood-s1.confidence.tif",
         "a.flood-s1.gpkg",
         "a.flood-s1.qml",
