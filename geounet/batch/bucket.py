@@ -116,7 +116,7 @@ class Bucket:
             infos = {name: self.objects.info(name) for name in names}
         else:
             infos = dict(self.objects.listed())
-        return {name: mark_of(infos[name]) for name in names if infos.get(name)}
+        return {name: mark_of(info) for name in names if (info := infos.get(name))}
 
     def read(self, path: Path) -> bytes | None:
         """See :class:`geounet.batch.place.Place`."""
