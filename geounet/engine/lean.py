@@ -31,12 +31,13 @@ def cut_decoder(model: ov.Model, depth: int, halo: int) -> int:
 
     Returns:
         Pixels of context that are left in its result; ``halo`` where the graph has not the joints
-        of such a U-Net, and is left as it is.
+        of such a U-Net, or the halo is less than its decoder needs, and it is left as it is.
     """
     joints = [joint for node in model.get_ordered_ops() if (joint := _joint(node)) is not None]
-    if len(joints) != depth:
-        return halo
     margins, have = decoder_margins(depth), halo >> depth
+    short = any(halo >> level < margin for level, margin in enumerate(margins))
+    if len(joints) != depth or short or have < margins[-1] // 2:
+        return halo
     for level, (up, concat) in zip(reversed(range(depth)), joints, strict=True):
         margin = margins[level]
         _crop_input(up, have - margin // 2)

@@ -193,6 +193,14 @@ def test_what_is_not_joined_like_a_unet_is_left_as_it_is(good, monkeypatch) -> N
     assert np.array_equal(labels, expected)
 
 
+def test_a_halo_that_is_too_small_is_cut_off_at_the_end(good, monkeypatch) -> None:
+    left = cut_to(monkeypatch)
+    made = engine(replace(good, graph=replace(good.graph, halo=good.graph.stride)))
+    labels, expected = labels_of(made)
+    assert left == [made.halo]
+    assert np.array_equal(labels, expected)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_stride_that_is_not_the_networks(good, stride) -> None:
     wrong = replace(good.graph, stride=stride)
