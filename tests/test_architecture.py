@@ -300,6 +300,7 @@ WITH_TORCH = {
     LIBRARY / "engine" / "torch.py",
     LIBRARY / "engine" / "device.py",
     LIBRARY / "engine" / "memory.py",
+    LIBRARY / "engine" / "streams.py",
     LIBRARY / "testing" / "bundles.py",
 }
 """The files that may import what ``geounet[torch]`` brings."""
