@@ -351,6 +351,14 @@ def parse() -> argparse.Namespace:
     return args
 
 
+def told(part: str, args: argparse.Namespace) -> str:
+    """What a kept part depends on, beside the code."""
+    parts = [Path(args.model).stem, args.size, args.runs, "quick" if args.quick else "full"]
+    parts += args.heights if part == "memory" else []
+    parts += [args.int8.stem] if part == "engines" and args.int8 else []
+    return "-".join(map(str, parts))
+
+
 def main() -> None:
     """Run what was asked for, or all."""
     args = parse()
@@ -358,8 +366,7 @@ def main() -> None:
         model = random_model(Path(folder)) if args.model == "random32" else args.model
         print(f"{args.model}: {describe(load_model(model).spec)}", flush=True)
         for part in args.parts or PARTS:
-            how = f"{args.model}-{args.size}-{args.runs}-{'quick' if args.quick else 'full'}"
-            kept = None if args.keep is None else args.keep / f"{part}-{how}.md"
+            kept = None if args.keep is None else args.keep / f"{part}-{told(part, args)}.md"
             if kept is not None and kept.exists():
                 text = kept.read_text(encoding="utf-8")
             else:
