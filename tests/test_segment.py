@@ -397,7 +397,7 @@ STAGES = {
     "reader": (MemoryScene, "read"),
     "network": (TorchEngine, "predict"),
     "writer": (StripWriter, "write"),
-    "polygoniser": (StripPolygonizer, "write"),
+    "polygoniser": (StripPolygonizer, "parts"),
 }
 
 
