@@ -342,7 +342,7 @@ def _raster(job: Job) -> Path:
     return job.options.out
 
 
-def _hashes(scene: _Scene) -> dict[str, str | None]:
+def _hashes(scene: _Scene) -> dict[str, Any]:
     plan = scene.plan
     depends = (plan.fingerprint if plan else None) or {}
     return {
