@@ -113,10 +113,11 @@ class Bucket:
         """See :class:`geounet.batch.place.Place`."""
         names = [path.name for path in paths]
         if len(names) <= _FEW:
-            infos = {name: self.objects.info(name) for name in names}
+            asked = ((name, self.objects.info(name)) for name in names)
+            there = {name: info for name, info in asked if info is not None}
         else:
-            infos = dict(self.objects.listed())
-        return {name: mark_of(info) for name in names if (info := infos.get(name))}
+            there = self.objects.listed()
+        return {name: mark_of(there[name]) for name in names if name in there}
 
     def read(self, path: Path) -> bytes | None:
         """See :class:`geounet.batch.place.Place`."""

@@ -185,7 +185,7 @@ def _with_row(job: Job, row: Row | None, there: Files) -> Job:
     if row is None or not isinstance(row.get("fingerprint"), dict):
         return job
     names = [path.name for path in job.outputs if path.name in there]
-    told = row.get("files") or {}
+    told = row.get("files", {})
     if are_same(told, {name: there[name] for name in names}) and len(told) == len(names):
         return replace(job, finished=row["fingerprint"])
     return job
