@@ -207,7 +207,7 @@ def test_bad_answers_are_asked_again_and_one_scene_costs_no_other(batch, scenes,
     code, said = batch.run(*scenes, "--confidence", "--max-retries", 1)
     assert code == 1
     assert len(said.splitlines()) == 1
-    assert said.startswith(f"{scenes[1]} failed: -o {batch.address} cannot be reached")
+    assert said.startswith(f"geounet: {scenes[1]} failed: -o {batch.address} cannot be reached")
     wide = {name: content for name, content in expected.items() if name.startswith("wide.")}
     assert batch.outputs().items() >= wide.items()
     assert "low.random.tif" not in batch.outputs()
