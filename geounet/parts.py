@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +25,14 @@ from geounet.stripfile import (
 )
 from geounet.window import Window
 
-_COMMITTING = "committing"
+COMMITTING = "committing"
+"""Is there while outputs get their names."""
+
+RECORD = "run.json"
+"""Says what the strips depend on."""
+
+LOCK = "lock"
+"""Is had by whoever makes strips."""
 
 PATIENCE = 60.0
 """Seconds in which a worker that was told to stop finishes its strip."""
@@ -116,7 +123,7 @@ class Parts:
         with self._or_without():
             self._folder.mkdir(exist_ok=True)
             patience = PATIENCE if self._lasting else 0
-            lock = Lock(self._folder / "lock", busy(self._raster), patience=patience)
+            lock = Lock(self._folder / LOCK, busy(self._raster), patience=patience)
             self._opened.enter_context(lock)
             self._take_over()
         return self
@@ -166,17 +173,15 @@ class Parts:
 
     def _take_over(self) -> None:
         """Find what an earlier run has left, or remove it."""
-        earlier = f"an earlier run of {self._raster} was interrupted"
-        record = self._folder / "run.json"
+        record = self._folder / RECORD
         changed = changed_since(record, self._fingerprint)
         if changed is None:
             self._found = set(_whole(self._folder))
             if self._found:
-                rows = sum(len(rows_of(path)) for path in self._found)
-                self._say(f"{earlier}: going on with {rows} rows that are finished")
+                self._say(going_on(self._raster, self._found))
             return
         if changed:
-            self._say(f"{earlier}, and {changed} changed since then: starting anew")
+            self._say(starting_anew(self._raster, changed))
         for path in strip_paths(self._folder):
             path.unlink()
         write_whole(record, json.dumps(self._fingerprint).encode())
@@ -195,12 +200,12 @@ class Parts:
 
 def mark_commit(raster: Path) -> None:
     """Note that outputs get their final names from here on."""
-    write_whole(folder_of(raster) / _COMMITTING, b"")
+    write_whole(folder_of(raster) / COMMITTING, b"")
 
 
 def was_committing(raster: Path) -> bool:
     """Whether a run was killed while it gave its outputs their final names."""
-    return (folder_of(raster) / _COMMITTING).exists()
+    return (folder_of(raster) / COMMITTING).exists()
 
 
 def has_parts(raster: Path) -> bool:
@@ -217,7 +222,7 @@ def remove_parts(raster: Path) -> None:
     folder = folder_of(raster)
     if folder.is_dir():
         with ExitStack() as opened:
-            opened.enter_context(Lock(folder / "lock", busy(raster), patience=PATIENCE))
+            opened.enter_context(Lock(folder / LOCK, busy(raster), patience=PATIENCE))
             _remove(folder, opened)
 
 
@@ -230,6 +235,23 @@ def _remove(folder: Path, opened: ExitStack) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     opened.close()  # Windows removes no file that is open
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def going_on(raster: Path, strips: Iterable[Path]) -> str:
+    """What is said where an earlier run has left these strips."""
+    rows = sum(len(rows_of(path)) for path in strips)
+    return (
+        f"an earlier run of {raster} was interrupted: going on with {rows} rows that are finished"
+    )
+
+
+def starting_anew(raster: Path, changed: str) -> str:
+    """What is said where those that it has left are of no use."""
+    return f"{_earlier(raster)}, and {changed} changed since then: starting anew"
+
+
+def _earlier(raster: Path) -> str:
+    return f"an earlier run of {raster} was interrupted"
 
 
 def busy(raster: Path) -> OutputError:

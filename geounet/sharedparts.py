@@ -12,7 +12,16 @@ from typing import Self
 from geounet.errors import OutputError
 from geounet.fingerprint import Fingerprint
 from geounet.lock import Lock
-from geounet.parts import PATIENCE, busy, changed_since, folder_of, mark_commit, unwritable
+from geounet.parts import (
+    LOCK,
+    PATIENCE,
+    RECORD,
+    busy,
+    changed_since,
+    folder_of,
+    mark_commit,
+    unwritable,
+)
 from geounet.stitch import Strip
 from geounet.stripfile import BROKEN, is_whole, read_strip, strip_path, write_strip
 from geounet.window import Window
@@ -46,8 +55,8 @@ class SharedParts:
     def __enter__(self) -> Self:
         refusal = busy(self._raster)
         try:
-            self._opened.enter_context(Lock(self._folder / "lock", refusal, shared=True))
-            if changed_since(self._folder / "run.json", self._fingerprint) is not None:
+            self._opened.enter_context(Lock(self._folder / LOCK, refusal, shared=True))
+            if changed_since(self._folder / RECORD, self._fingerprint) is not None:
                 raise refusal
         except OSError as error:
             raise unwritable(self._raster, error) from error

@@ -18,14 +18,19 @@ from geounet.batch.objects import Objects
 from geounet.choose import Say
 from geounet.errors import OutputError
 from geounet.fingerprint import Fingerprint
-from geounet.parts import Kept, Nowhere, changes
+from geounet.parts import (
+    COMMITTING,
+    RECORD,
+    Kept,
+    Nowhere,
+    changes,
+    going_on,
+    starting_anew,
+)
 from geounet.run import Run
 from geounet.stitch import Strip
-from geounet.stripfile import BROKEN, packed_strip, rows_of, strip_name, unpacked_strip
+from geounet.stripfile import BROKEN, packed_strip, strip_name, unpacked_strip
 from geounet.window import Window
-
-_COMMITTING = "committing"
-_RECORD = "run.json"
 
 _POLL = 0.5
 """Seconds after which a strip is asked for again."""
@@ -62,11 +67,11 @@ class BucketStrips:
 
     def is_committing(self) -> bool:
         """See :class:`geounet.batch.place.Shelf`."""
-        return self.objects.info(f"{self._folder}/{_COMMITTING}") is not None
+        return self.objects.info(f"{self._folder}/{COMMITTING}") is not None
 
     def mark_commit(self) -> None:
         """Note that outputs get their names from here on."""
-        self.objects.write(f"{self._folder}/{_COMMITTING}", b"")
+        self.objects.write(f"{self._folder}/{COMMITTING}", b"")
 
     def remove(self) -> None:
         """See :class:`geounet.batch.place.Shelf`."""
@@ -89,19 +94,17 @@ class BucketStrips:
         ours = {name for name in every if name.startswith(f"{folder}/")}
         others = [name for name in every if name not in ours and name.count("/") > 1]
         strips = {name for name in ours if name.endswith(".strip")}
-        earlier = f"an earlier run of {self.raster} was interrupted"
         if strips:
-            rows = sum(len(rows_of(Path(name))) for name in strips)
-            say(f"{earlier}: going on with {rows} rows that are finished")
+            say(going_on(self.raster, map(Path, strips)))
         elif changed := self._changed(others, depends):
-            say(f"{earlier}, and {changed} changed since then: starting anew")
+            say(starting_anew(self.raster, changed))
         self.objects.remove(others)
-        if f"{folder}/{_RECORD}" not in ours:
-            self.objects.write(f"{folder}/{_RECORD}", json.dumps(depends).encode())
+        if f"{folder}/{RECORD}" not in ours:
+            self.objects.write(f"{folder}/{RECORD}", json.dumps(depends).encode())
         return BucketParts(self, folder, strips)
 
     def _changed(self, others: Collection[str], depends: Fingerprint) -> str | None:
-        records = [name for name in others if PurePosixPath(name).name == _RECORD]
+        records = [name for name in others if PurePosixPath(name).name == RECORD]
         found = [changes(self.objects.read(name) or b"", depends) for name in records]
         return next(filter(None, found), None)
 
